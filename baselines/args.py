@@ -1,0 +1,124 @@
+"""The settings of a training run. Torch-free, so that `llm-marl --help` is quick."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from llm_marl_envs.catalog import share_knobs
+from llm_marl_envs.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainArgs:
+    """Train a team of language models. The defaults train the embedded tiny model on a laptop in about a minute.
+
+    For a real model on a GPU, for example: --model Qwen/Qwen3-0.6B --task gsm8k --lora-rank 32 --max-tokens 1024
+    --problems 64 --steps 300 --micro-batch 8 --temperature 1.0
+    """
+
+    task: str = "arithmetic"
+    """Task name; `llm-marl envs` lists them."""
+    workflow: str = "eval_opt"
+    """Workflow name: who speaks when. `solo` is the single-agent control."""
+    method: str = "shared"
+    """How to train: shared, isolated, shuffled (control), prompted (no training)."""
+    set: tuple[str, ...] = ()
+    """Knobs of the task, workflow or method, as name=value: --set digits=3 rounds=2 std=True."""
+    model: str = "tiny"
+    """Hub name or local folder of a causal language model with a chat template; `tiny` is built and warm-started here."""
+    lora_rank: int = 0
+    """0 trains all weights, one full copy per policy; r > 0 trains a LoRA adapter of rank r per policy on one backbone."""
+    reward: Literal["team", "own", "minus_cost"] = "team"
+    """What each agent is paid at the end of an episode."""
+    steps: int = 100
+    """Optimizer steps."""
+    problems: int = 16
+    """Problems per step."""
+    samples: int = 8
+    """Episodes per problem: the group that advantages are relative to."""
+    temperature: float = 0.7
+    """Sampling temperature in training. Evaluation is greedy."""
+    max_tokens: int = 40
+    """New tokens per reply at most. Raise it for real models."""
+    max_calls: int = 64
+    """Calls per episode at most; more is TRUNCATED."""
+    lr: float | None = None
+    """Peak learning rate; by default 1.5e-4 for tiny, 2e-5 with LoRA, 1e-6 for other full models."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls, to 5% of its peak at the last step."""
+    warmup: int = 0
+    """Steps of linear warm-up."""
+    updates: int = 1
+    """Optimizer steps on each batch; 1 is on-policy."""
+    micro_batch: int = 256
+    """Sequences per forward pass in learning. Changes memory, not results."""
+    clip_grad: float = 1.0
+    """Largest gradient norm."""
+    eval_every: int = 20
+    """Steps between evaluations (also before the first step and after the last)."""
+    eval_problems: int = 400
+    """Held-out problems per evaluation."""
+    eval_split: str = ""
+    """Split to evaluate on; by default `test`."""
+    checkpoint_every: int = 20
+    """Steps between checkpoints."""
+    trace_every: int = 20
+    """Steps between training batches whose episodes are written to traces/ (0: never)."""
+    seed: int = 0
+    """Decides everything random: problems, sampling, and the tiny model's weights and lessons."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes CUDA if there is one. On CUDA, computation is in bfloat16."""
+    threads: int = 2
+    """CPU threads."""
+    out: Path = Path("runs/latest")
+    """Run folder."""
+    resume: bool = False
+    """Go on with the run in --out after an interruption."""
+
+    def __post_init__(self):
+        positive = ("steps", "problems", "samples", "max_tokens", "micro_batch", "eval_every", "checkpoint_every", "threads")
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} starts at 1; got {getattr(self, name)}")
+        if self.temperature <= 0:
+            raise ConfigError(f"--temperature in training must be above 0 (sampling explores); got {self.temperature}")
+
+    @property
+    def learning_rate(self) -> float:
+        if self.lr is not None:
+            return self.lr
+        return 1.5e-4 if self.model == "tiny" else 2e-5 if self.lora_rank else 1e-6
+
+    def knobs(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """`set` sorted into the task's, the workflow's and the method's knobs."""
+        return sort_knobs(self.set, self.task, self.workflow, self.method)
+
+
+def sort_knobs(
+    given: tuple[str, ...], task: str, workflow: str, method: str | None = None
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """name=value texts into knobs of the task, the workflow and the method. Values are Python literals, or else texts."""
+    import dataclasses
+
+    from llm_marl_envs.catalog import find_class
+
+    of_method: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    names = {f.name for f in dataclasses.fields(find_class("baselines.methods", method))} if method else set()
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes name=value; got {text!r}")
+        (of_method if name in names else rest)[name] = _literal(value)
+    of_task, of_workflow = share_knobs(task, workflow, rest)
+    return of_task, of_workflow, of_method
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

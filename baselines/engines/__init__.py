@@ -1,0 +1,1 @@
+"""Ways to get a completion for a request."""

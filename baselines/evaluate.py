@@ -1,0 +1,59 @@
+"""Play a split with fixed policies and say how the team did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from baselines.policies import PolicyRouter
+from baselines.rollout import groups, rollout
+from baselines.types import Engine, Episode, Sampling
+from llm_marl_envs.catalog import EnvSpec
+from llm_marl_envs.protocol import Workflow
+from llm_marl_envs.session import Limits, Status
+from llm_marl_envs.stats import Interval, accuracy_of, team_figures
+from llm_marl_envs.tasks.base import Problem, Task
+from llm_marl_envs.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Accuracy over the problems that did not fail, the team's figures, and the episodes."""
+
+    accuracy: Interval
+    figures: Mapping[str, float]
+    episodes: Sequence[Episode]
+
+    def record(self) -> dict[str, float]:
+        """As flat metrics: accuracy, accuracy_low, accuracy_high and the team's figures."""
+        a = self.accuracy
+        return {"accuracy": a.mean, "accuracy_low": a.low, "accuracy_high": a.high, **self.figures}
+
+
+def evaluate(
+    task: Task,
+    workflow: Workflow,
+    problems: Sequence[Problem],
+    route: PolicyRouter,
+    engine: Engine,
+    *,
+    sampling: Sampling = Sampling(temperature=0.0),
+    samples: int = 1,
+    limits: Limits = Limits(),
+    seed: int = 0,
+) -> Evaluation:
+    """Play each problem `samples` times (greedily by default)."""
+    starts = groups(workflow, problems, samples, seed, limits)
+    episodes = rollout(starts, route, engine, task, sampling=sampling)
+    played = [e for e in episodes if e.outcome.status is not Status.FAILED]
+    accuracy = accuracy_of((e.problem.question.id, e.outcome.team.value) for e in played)
+    return Evaluation(accuracy, team_figures([e.outcome for e in episodes]), episodes)
+
+
+def traces_of(episodes: Sequence[Episode], spec: EnvSpec, split: str, meta: Mapping[str, Any]) -> list[Trace]:
+    """The episodes as traces; `meta` says whose they are (entry, policy, step, ...)."""
+    return [
+        Trace.of(e.session, spec, e.outcome, split=split, meta={**meta, "sample": e.sample, "group": e.group})
+        for e in episodes
+    ]

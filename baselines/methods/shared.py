@@ -1,0 +1,62 @@
+"""One policy speaks for every role; the team's reward is compared within the problem's group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from baselines.credit.group import agent_relative, group_relative
+from baselines.policies import PolicyRouter
+from baselines.types import Credit, Episode
+from llm_marl_envs.protocol import Roster
+
+if TYPE_CHECKING:
+    from baselines.learner import Normaliser
+    from baselines.losses import Loss
+    from baselines.rollout import Start
+
+
+@dataclass(frozen=True)
+class Shared:
+    """GRPO on a team with a shared policy (arXiv 2605.24202, SP).
+
+    baseline: "team" takes the group's statistics over episodes, "agent" over each agent's own turns (Dr. MAS).
+    std: divide by the standard deviation. surrogate: token ratios (GRPO) or one ratio a reply (GSPO); their clip ranges are
+    the paper's unless given. normalise: average the loss over all sampled tokens, or over replies and then their tokens.
+    """
+
+    baseline: Literal["team", "agent"] = "team"
+    std: bool = False
+    surrogate: Literal["grpo", "gspo"] = "grpo"
+    clip_low: float | None = None
+    clip_high: float | None = None
+    normalise: Literal["tokens", "sequences"] = "tokens"
+    learns: ClassVar[bool] = True
+
+    def __post_init__(self):
+        if self.baseline not in ("team", "agent") or self.surrogate not in ("grpo", "gspo"):
+            raise ValueError("baseline is 'team' or 'agent', surrogate 'grpo' or 'gspo'")
+        if self.normalise not in ("tokens", "sequences"):
+            raise ValueError("normalise is 'tokens' or 'sequences'")
+
+    def route(self, roster: Roster) -> PolicyRouter:
+        return PolicyRouter.shared(roster)
+
+    def collect(self, starts: Sequence[Start], play: Callable[[Sequence[Start]], list[Episode]]) -> list[Episode]:
+        return play(starts)
+
+    def credit(self, episodes: Sequence[Episode], seed: int) -> Credit:
+        relative = group_relative if self.baseline == "team" else agent_relative
+        return relative(episodes, std=self.std)
+
+    def loss(self) -> Loss:
+        from baselines import losses
+
+        given = {"clip_low": self.clip_low, "clip_high": self.clip_high}
+        surrogate = losses.grpo if self.surrogate == "grpo" else losses.gspo
+        return surrogate(**{name: value for name, value in given.items() if value is not None})
+
+    @property
+    def normaliser(self) -> Normaliser:
+        return self.normalise

@@ -1,0 +1,22 @@
+"""The shuffled-reward control: the same training, but who gets which reward is drawn by lot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from baselines.methods.shared import Shared
+from baselines.types import Credit, Episode
+from llm_marl_envs.seeds import seed_of
+
+
+@dataclass(frozen=True)
+class Shuffled(Shared):
+    """As `shared`, with the batch's rewards permuted over its episodes before credit. If this improves, the gain of the real
+    run is not evidence that the reward taught anything."""
+
+    def credit(self, episodes: Sequence[Episode], seed: int) -> Credit:
+        rewards = [episode.rewards for episode in episodes]
+        Random(seed_of("shuffled", seed)).shuffle(rewards)
+        return super().credit([replace(e, rewards=r) for e, r in zip(episodes, rewards, strict=True)], seed)

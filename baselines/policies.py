@@ -1,0 +1,148 @@
+"""Which policy speaks for a role, and what a policy is: a full model, or a LoRA adapter on a shared backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_marl_envs.errors import ConfigError
+from llm_marl_envs.protocol import Roster
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRouter:
+    """role -> policy name. Agents of one role (voter_0, voter_1) always share a policy."""
+
+    by_role: Mapping[str, str]
+
+    @classmethod
+    def shared(cls, roster: Roster) -> PolicyRouter:
+        """One policy speaks for everybody."""
+        return cls(dict.fromkeys(roster.roles, "shared"))
+
+    @classmethod
+    def isolated(cls, roster: Roster) -> PolicyRouter:
+        """Every role has a policy of its own."""
+        return cls({role: role for role in roster.roles})
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.by_role.values()))
+
+    def __call__(self, role: str) -> str:
+        return self.by_role[role]
+
+
+class Policies:
+    """The models behind the policy names.
+
+    lora_rank 0: every policy is a full copy of the base model. Otherwise all share one frozen backbone and each is a LoRA
+    adapter of that rank (alpha = 2 * rank) on all linear layers. Trained weights are float32; on CUDA, computation runs in
+    bfloat16 autocast and a frozen backbone is stored in bfloat16.
+    """
+
+    def __init__(self, path: str, names: tuple[str, ...], *, lora_rank: int = 0, device: str = "cpu", train: bool = True):
+        import torch
+
+        self.path, self.names, self.device, self.lora_rank = path, names, device, lora_rank
+        self.autocast = device == "cuda"
+        frozen = self.autocast and (lora_rank > 0 or not train)
+        dtype = torch.bfloat16 if frozen else torch.float32
+        if lora_rank:
+            self._lora = _with_adapters(load_model(path, dtype), names, lora_rank).to(device)
+            self._models: dict[str, nn.Module] = dict.fromkeys(names, self._lora)
+        else:
+            self._lora = None
+            self._models = {name: load_model(path, dtype).to(device) for name in names}
+        for model in self._models.values():
+            model.eval()  # no dropout anywhere: the sampled distribution is the trained one
+
+    def model(self, name: str) -> nn.Module:
+        """The policy's model, its adapter switched on."""
+        if self._lora is not None:
+            self._lora.set_adapter(name)
+        return self._models[name]
+
+    def parameters(self, name: str) -> list[torch.nn.Parameter]:
+        """The trained parameters of a policy, in a fixed order."""
+        if self._lora is None:
+            return list(self._models[name].parameters())
+        return [p for key, p in self._lora.named_parameters() if f".{name}." in key]
+
+    def save(self, folder: Path) -> None:
+        """Write each policy to `<folder>/<name>` in the hub's layout (full model, or adapter)."""
+        for name in self.names:
+            if self._lora is None:
+                self._models[name].save_pretrained(folder / name)  # type: ignore[operator]
+            else:
+                self._lora.save_pretrained(folder, selected_adapters=[name])
+
+    def restore(self, folder: Path) -> None:
+        """Read back what `save` wrote, bit for bit."""
+        from safetensors.torch import load_file
+
+        for name in self.names:
+            if self._lora is None:
+                state = load_file(folder / name / "model.safetensors", device=self.device)
+                model = self._models[name]
+                missing, unexpected = model.load_state_dict(state, strict=False)
+                tied = set(getattr(model, "_tied_weights_keys", None) or ())
+                if unexpected or set(missing) - tied:
+                    raise ConfigError(f"{folder / name} does not fit {self.path}: missing {missing}, unexpected {unexpected}")
+            else:
+                from peft import set_peft_model_state_dict
+
+                state = load_file(folder / name / "adapter_model.safetensors", device=self.device)
+                set_peft_model_state_dict(self._lora, state, adapter_name=name)
+
+
+def _with_adapters(model: Any, names: tuple[str, ...], rank: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    adapted = get_peft_model(model, config, adapter_name=names[0])
+    for name in names[1:]:
+        adapted.add_adapter(name, config)
+    for key, parameter in adapted.named_parameters():
+        parameter.requires_grad_("lora_" in key)
+    return adapted
+
+
+def load_model(path: str, dtype: torch.dtype) -> Any:
+    """A causal language model by hub name or local folder. Raises ConfigError if there is none."""
+    from transformers import AutoModelForCausalLM
+
+    _check_path(path)
+    try:
+        return AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    except (OSError, ValueError) as bad:
+        raise ConfigError(f"cannot load the model {path!r}: {str(bad).splitlines()[0][:200]}. {_ADVICE}") from None
+
+
+def load_tokenizer(path: str) -> Any:
+    """The tokenizer of a model. Raises ConfigError if there is none or it has no chat template."""
+    from transformers import AutoTokenizer
+
+    _check_path(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as bad:
+        raise ConfigError(f"cannot load the tokenizer of {path!r}: {str(bad).splitlines()[0][:200]}. {_ADVICE}") from None
+    if not tokenizer.chat_template:
+        raise ConfigError(f"the tokenizer of {path!r} has no chat template; use an instruction-tuned model")
+    return tokenizer
+
+
+_ADVICE = "Give a local folder in the hub's layout, a hub name such as Qwen/Qwen3-0.6B (needs the network once), or 'tiny'."
+
+
+def _check_path(path: str) -> None:
+    looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
+    if looks_local and not Path(path).expanduser().is_dir():
+        raise ConfigError(f"no folder {path!r}. {_ADVICE}")

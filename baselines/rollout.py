@@ -1,0 +1,142 @@
+"""Sessions to episodes, in waves: every waiting call of every live session goes to the engine in one batch.
+
+Sessions share nothing, so neither the width nor the order of the batch changes what a call is asked; its sampling seed is
+named by (run, start, turn), so it does not change what is answered either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from baselines.policies import PolicyRouter
+from baselines.types import Completion, Engine, Episode, Request, Sampling, Turn
+from llm_marl_envs.env import use_tool
+from llm_marl_envs.protocol import Ask, Workflow
+from llm_marl_envs.rewards import Rule, outcome_of, rewards_of, team
+from llm_marl_envs.seeds import seed_of
+from llm_marl_envs.session import Limits, Play, Session
+from llm_marl_envs.tasks.base import Problem, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where an episode begins: a fresh session, or a fork with the turns it has lived through. `seed` names its sampling."""
+
+    session: Session
+    problem: Problem
+    group: int
+    sample: int
+    seed: int
+    turns: tuple[Turn, ...] = ()
+
+
+def groups(
+    workflow: Workflow, problems: Sequence[Problem], samples: int, seed: int, limits: Limits = Limits()
+) -> list[Start]:
+    """`samples` independent starts for each problem. The same problem twice in a batch makes two groups."""
+    starts = []
+    for group, problem in enumerate(problems):
+        for sample in range(samples):
+            named = seed_of(seed, problem.question.id, group, sample)
+            session = Session(Play(workflow, problem.question, named, limits))
+            starts.append(Start(session, problem, group, sample, named))
+    return starts
+
+
+def forks(episode: Episode, turn: int, samples: int, seed: int) -> list[Start]:
+    """`samples` new futures of an episode from just before its reply number `turn`; they form one group of their own."""
+    lived = tuple(t for t in episode.turns if t.index < turn)
+    return [
+        Start(
+            episode.session.fork(turn), episode.problem, turn, k, seed_of(seed, episode.session.play.seed, turn, k), lived
+        )
+        for k in range(samples)
+    ]
+
+
+class _Running:
+    """A live session with its turns so far and, per agent, the token ids of its conversation."""
+
+    __slots__ = ("start", "session", "turns", "replied", "contexts")
+
+    def __init__(self, start: Start):
+        self.start, self.session = start, start.session
+        self.turns = list(start.turns)
+        self.replied = len(start.session.replies)
+        self.contexts = {t.agent: t.completion.prompt_ids + t.completion.token_ids for t in start.turns}
+
+
+def rollout(
+    starts: Iterable[Start],
+    route: PolicyRouter,
+    engine: Engine,
+    task: Task,
+    *,
+    sampling: Sampling = Sampling(),
+    rule: Rule = team,
+    width: int = 4096,
+    on_done: Callable[[Episode], None] | None = None,
+) -> list[Episode]:
+    """Play all starts to their end, `width` at a time; a finished one frees its place. Episodes come in the starts' order."""
+    queue = iter(enumerate(starts))
+    live: list[tuple[int, _Running]] = []
+    done: dict[int, Episode] = {}
+    while True:
+        for i, start in islice(queue, width - len(live)):
+            live.append((i, _Running(start)))
+        if not live:
+            return [done[i] for i in range(len(done))]
+        _play_wave([running for _, running in live], route, engine, task, sampling)
+        still = []
+        for i, running in live:
+            if running.session.status is None:
+                still.append((i, running))
+            else:
+                episode = done[i] = _episode(running, task, rule)
+                if on_done is not None:
+                    on_done(episode)
+        live = still
+
+
+def _play_wave(live: list[_Running], route: PolicyRouter, engine: Engine, task: Task, sampling: Sampling) -> None:
+    """Answer every waiting call of every session: one batch for the agents, tools one by one, then reply in wave order."""
+    requests: list[Request] = []
+    policies: list[tuple[str, str]] = []
+    policy_of = route.by_role
+    for running in live:
+        session = running.session
+        role_of = session.play.workflow.roster.role
+        for k, call in enumerate(session.waiting):
+            if type(call) is Ask:
+                role = role_of(call.agent)
+                policy = policy_of[role]
+                policies.append((role, policy))
+                context = () if call.fresh else running.contexts.get(call.agent, ())
+                seed = seed_of(running.start.seed, running.replied + k)
+                requests.append(Request(policy, session.messages(call), seed, context))
+    answers: Iterator[tuple[Completion, tuple[str, str]]] = iter(
+        zip(engine.generate(requests, sampling) if requests else (), policies, strict=True)
+    )
+    for running in live:
+        session = running.session
+        for call in session.waiting:
+            if type(call) is Ask:
+                completion, (role, policy) = next(answers)
+                if session.status is not None:  # the budget ran out, or a tool failed, earlier in this wave
+                    continue
+                running.turns.append(Turn(running.replied, call.agent, role, policy, completion))
+                running.contexts[call.agent] = completion.prompt_ids + completion.token_ids
+                session.reply(completion.text, len(completion.prompt_ids), len(completion.token_ids))
+            elif session.status is None:
+                use_tool(session, task.tools)
+            running.replied += 1
+
+
+def _episode(running: _Running, task: Task, rule: Rule) -> Episode:
+    start = running.start
+    outcome = outcome_of(running.session, task, start.problem)
+    rewards = rewards_of(outcome, rule)
+    return Episode(running.session, start.problem, start.group, start.sample, tuple(running.turns), outcome, rewards)
+

@@ -1,0 +1,133 @@
+"""A run folder: everything a run leaves behind, written so that a kill at any moment loses nothing that was finished.
+
+    args.json             the settings
+    metrics.jsonl         one line per training step and per evaluation; the same for two runs of one seed, byte for byte
+    timing.jsonl          seconds per step (not reproducible, so kept apart)
+    traces/*.jsonl.gz     episodes: train-000010, eval-000020, ...
+    checkpoints/step-N/   policies in the hub's layout, optimizer state
+    learning_curve.png, report.html
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from llm_marl_envs.errors import ConfigError, WriteFailed
+from llm_marl_envs.trace import Trace, TraceWriter
+
+KEPT = 2  # checkpoints
+
+
+class RunLog:
+    """Writes a run folder. Appends are whole lines; everything else is written aside and renamed into place."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @classmethod
+    def start(cls, folder: Path, args: dict[str, Any], *, resume: bool) -> RunLog:
+        """A new folder, or an existing one of the same settings to go on in. Raises ConfigError rather than overwrite."""
+        log = cls(folder)
+        path = folder / "args.json"
+        if path.exists():
+            if not resume:
+                raise ConfigError(f"{folder} already holds a run. Go on with --resume, or choose another --out.")
+            before = json.loads(path.read_text())
+            changed = sorted(k for k in before.keys() | args.keys() if before.get(k) != args.get(k))
+            if changed:
+                was = ", ".join(f"{k}: {before.get(k)!r} then, {args.get(k)!r} now" for k in changed)
+                raise ConfigError(f"cannot resume {folder} with other settings ({was}). Use the same, or another --out.")
+        else:
+            log._guard(lambda: folder.mkdir(parents=True, exist_ok=True))
+            log._write(path, (json.dumps(args, indent=2) + "\n").encode())
+        return log
+
+    def metrics(self, record: dict[str, Any]) -> None:
+        self._append("metrics.jsonl", record)
+
+    def timing(self, record: dict[str, Any]) -> None:
+        self._append("timing.jsonl", record)
+
+    def traces(self, name: str, traces: Iterable[Trace]) -> Path:
+        """Write a whole trace file under a name such as eval-000020; an older one of that name is replaced."""
+        final = self.folder / "traces" / f"{name}.jsonl.gz"
+        aside = final.with_name(f".{name}.jsonl.gz")
+        aside.unlink(missing_ok=True)
+        with TraceWriter(aside) as writer:
+            for trace in traces:
+                writer.write(trace)
+        aside.replace(final)
+        return final
+
+    def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
+        """`save(folder)` fills the checkpoint after `step` steps; it appears under its name only when complete."""
+        root = self.folder / "checkpoints"
+        aside, final = root / f".step-{step}", root / f"step-{step}"
+
+        def write() -> None:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            save(aside)
+            shutil.rmtree(final, ignore_errors=True)
+            aside.rename(final)
+
+        try:
+            self._guard(write)
+        except WriteFailed:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        for old in self.checkpoints()[:-KEPT]:
+            shutil.rmtree(root / f"step-{old}")
+
+    def checkpoints(self) -> list[int]:
+        """The steps of all complete checkpoints, oldest first."""
+        root = self.folder / "checkpoints"
+        return sorted(int(p.name.removeprefix("step-")) for p in root.glob("step-*")) if root.is_dir() else []
+
+    def checkpoint_folder(self, step: int) -> Path:
+        return self.folder / "checkpoints" / f"step-{step}"
+
+    def rewind(self, step: int) -> None:
+        """Drop what was logged after `step` (a line with a later step, or torn): the steps are about to be run again."""
+        for name in ("metrics.jsonl", "timing.jsonl"):
+            path = self.folder / name
+            if path.exists():
+                kept = [line for line in read_lines(path) if line["step"] <= step]
+                self._write(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+    def _append(self, name: str, record: dict[str, Any]) -> None:
+        def append() -> None:
+            with open(self.folder / name, "a") as file:
+                file.write(json.dumps(record) + "\n")
+
+        self._guard(append)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        def write() -> None:
+            aside = path.with_name(f".{path.name}")
+            aside.write_bytes(data)
+            os.replace(aside, path)
+
+        self._guard(write)
+
+    def _guard(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except (OSError, RuntimeError) as bad:  # torch.save turns a full disk into a RuntimeError
+            if isinstance(bad, RuntimeError) and "write" not in str(bad) and "space" not in str(bad):
+                raise
+            raise WriteFailed(
+                f"cannot write in {self.folder}: {bad}. What was written before is complete; free some space, then run "
+                f"again with --resume."
+            ) from bad
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a .jsonl file; a torn last line is left out."""
+    *lines, _ = path.read_text().split("\n")
+    return [json.loads(line) for line in lines if line]

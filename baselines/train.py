@@ -1,0 +1,251 @@
+"""THE loop: sample problems, play, assign credit, update, log, evaluate, checkpoint.
+
+It never asks which method is running. All that is random is named by (seed, step, ...), so there is no generator state to
+save: a run that is killed and resumed goes through the same steps with the same numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+
+from baselines.args import TrainArgs
+from baselines.chat import Chat
+from baselines.engines.transformers import TransformersEngine
+from baselines.evaluate import Evaluation, evaluate, traces_of
+from baselines.learner import Learner, Settings, to_samples
+from baselines.methods import Method, make_method
+from baselines.policies import Policies, PolicyRouter, load_tokenizer
+from baselines.progress import Progress
+from baselines.rollout import Start, groups, rollout
+from baselines.runlog import RunLog
+from baselines.types import Episode, Sampling
+from llm_marl_envs.catalog import EnvSpec, make_task, make_workflow
+from llm_marl_envs.errors import ConfigError, UnknownName
+from llm_marl_envs.protocol import Workflow
+from llm_marl_envs.rewards import reward_rule
+from llm_marl_envs.seeds import seed_of
+from llm_marl_envs.session import Limits, Status
+from llm_marl_envs.stats import team_figures
+from llm_marl_envs.tasks.base import Problem, Task
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C: the run was checkpointed and can be resumed."""
+
+
+@dataclass
+class Team:
+    """Everything that plays: task, workflow, method, and the policies with their engine, made from a run's settings."""
+
+    args: TrainArgs
+    progress: Progress
+
+    def __post_init__(self):
+        task, workflow, method = self.args.knobs()
+        self.task: Task = make_task(self.args.task, **task)
+        self.workflow: Workflow = make_workflow(self.args.workflow, **workflow)
+        self.method: Method = make_method(self.args.method, **method)
+        self.route: PolicyRouter = self.method.route(self.workflow.roster)
+        self.spec = EnvSpec.of(self.task, self.workflow)
+        self.limits = Limits(calls=self.args.max_calls)
+        self.device = pick_device(self.args.device)
+        torch.set_num_threads(self.args.threads)
+
+    @cached_property
+    def policies(self) -> Policies:
+        path = resolve_model(self.args.model, self.args.workflow, self.task, self.args.seed, self.progress)
+        names, rank = self.route.policies, self.args.lora_rank
+        with torch.random.fork_rng():
+            torch.manual_seed(seed_of("adapters", self.args.seed) % 2**63)
+            return Policies(path, names, lora_rank=rank, device=self.device, train=self.method.learns)
+
+    @cached_property
+    def chat(self) -> Chat:
+        tokenizer = load_tokenizer(self.policies.path)
+        generation = getattr(self.policies.model(self.policies.names[0]), "generation_config", None)
+        ends = getattr(generation, "eos_token_id", None)
+        return Chat(tokenizer, tuple(ends) if isinstance(ends, list) else (ends,) if ends is not None else ())
+
+    @cached_property
+    def engine(self) -> TransformersEngine:
+        return TransformersEngine(self.policies, self.chat)
+
+    @cached_property
+    def held_out(self) -> Sequence[Problem]:
+        split = self.eval_split
+        return self.task.problems(split)[: self.args.eval_problems]
+
+    @property
+    def eval_split(self) -> str:
+        split = self.args.eval_split or "test"
+        if split not in self.task.splits:
+            raise UnknownName(f"split of {self.args.task}", split, self.task.splits)
+        return split
+
+    def play(self, starts: Sequence[Start]) -> list[Episode]:
+        """Rollouts as in training."""
+        sampling = Sampling(self.args.temperature, self.args.max_tokens)
+        rule = reward_rule(self.args.reward)
+        return rollout(starts, self.route, self.engine, self.task, sampling=sampling, rule=rule)
+
+    def evaluate(self) -> Evaluation:
+        """Greedy play on the held-out problems."""
+        sampling = Sampling(0.0, self.args.max_tokens)
+        return evaluate(
+            self.task, self.workflow, self.held_out, self.route, self.engine, sampling=sampling, limits=self.limits
+        )
+
+
+def train(args: TrainArgs, progress: Progress | None = None) -> Path:
+    """Run the loop and return the run folder. Raises Interrupted after ctrl-C, with a checkpoint of the last whole step."""
+    progress = progress or Progress()
+    record = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(args).items()}
+    record["set"] = list(args.set)
+    stored = {k: v for k, v in record.items() if k not in ("out", "resume", "threads", "device")}
+    team = Team(args, progress)  # bad names and models are found before a folder is made
+    assert team.policies and team.held_out is not None
+    log = RunLog.start(args.out, stored, resume=args.resume)
+    settings = Settings(
+        lr=args.learning_rate,
+        steps=args.steps,
+        schedule=args.schedule,
+        warmup=args.warmup,
+        clip=args.clip_grad,
+        micro_batch=args.micro_batch,
+        updates=args.updates,
+        normaliser=team.method.normaliser,
+        temperature=args.temperature,
+    )
+    learner = Learner(team.policies, settings, team.method.loss(), team.chat.pad_id)
+    done = _restore(log, team, learner)
+    steps = args.steps if team.method.learns else 0
+    problems = team.task.problems("train")
+    with progress.run(f"{args.method} {args.workflow} on {args.task}", steps, done), interruptible() as stop_asked:
+        if done == 0:
+            _evaluate(team, log, 0, progress)
+        for step in range(done, steps):
+            began = time.perf_counter()
+            batch = pick_problems(problems, args.problems, step, args.seed)
+            starts = groups(team.workflow, batch, args.samples, seed_of("train", args.seed, step), team.limits)
+            episodes = team.method.collect(starts, team.play)
+            played = time.perf_counter()
+            usable = [e for e in episodes if e.outcome.status is not Status.FAILED]
+            credit = team.method.credit(usable, seed_of("credit", args.seed, step))
+            stats = learner.update(to_samples(usable, credit), step)
+            log.metrics({"step": step + 1, "kind": "train", **_describe(episodes, usable), **stats})
+            log.timing({"step": step + 1, "play_s": played - began, "learn_s": time.perf_counter() - played})
+            progress.step(step + 1, _describe(episodes, usable))
+            last, stop = step + 1 == steps, stop_asked()
+            if args.trace_every and ((step + 1) % args.trace_every == 0 or last):
+                log.traces(f"train-{step + 1:06d}", traces_of(episodes, team.spec, "train", _whose(args, step + 1)))
+            if (step + 1) % args.eval_every == 0 or last:
+                _evaluate(team, log, step + 1, progress)
+            if (step + 1) % args.checkpoint_every == 0 or last or stop:
+                log.checkpoint(step + 1, lambda folder: _save(folder, team, learner))
+            if stop and not last:
+                raise Interrupted(f"stopped after step {step + 1} of {steps}; go on with --resume --out {args.out}")
+    return args.out
+
+
+def pick_problems(problems: Sequence[Problem], count: int, step: int, seed: int) -> list[Problem]:
+    """The problems of a step: the split in a new order each epoch, `count` at a time."""
+    picked = []
+    orders: dict[int, list[int]] = {}
+    for i in range(step * count, (step + 1) * count):
+        epoch, place = divmod(i, len(problems))
+        if epoch not in orders:
+            orders[epoch] = list(range(len(problems)))
+            Random(seed_of("epoch", seed, epoch)).shuffle(orders[epoch])
+        picked.append(problems[orders[epoch][place]])
+    return picked
+
+
+def pick_device(wanted: str) -> str:
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda, but torch finds no CUDA device. Use --device cpu or auto, or install a CUDA build.")
+    return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def resolve_model(model: str, workflow: str, task: Task, seed: int, progress: Progress) -> str:
+    """A path or hub name; `tiny` becomes the folder of the warm-started model, made now if it is not cached."""
+    if model != "tiny":
+        return model
+    from baselines.tiny.warm_start import Recipe, tiny_model
+    from llm_marl_envs.tasks.arithmetic import Arithmetic
+
+    lessons = task if isinstance(task, Arithmetic) else Arithmetic()
+    return str(tiny_model(workflow, lessons, Recipe(seed=seed), progress=progress.warm_start))
+
+
+def _describe(episodes: Sequence[Episode], usable: Sequence[Episode]) -> dict[str, Any]:
+    rewards = [sum(e.rewards.values()) / len(e.rewards) for e in usable]
+    return {
+        "reward": sum(rewards) / len(rewards) if rewards else 0.0,
+        "accuracy": sum(e.outcome.team.value for e in usable) / len(usable) if usable else 0.0,
+        **team_figures([e.outcome for e in episodes]),
+    }
+
+
+def _evaluate(team: Team, log: RunLog, step: int, progress: Progress) -> None:
+    evaluation = team.evaluate()
+    log.metrics({"step": step, "kind": "eval", **evaluation.record()})
+    log.traces(
+        f"eval-{step:06d}", traces_of(evaluation.episodes, team.spec, team.eval_split, _whose(team.args, step))
+    )
+    progress.evaluated(step, evaluation)
+
+
+def _whose(args: TrainArgs, step: int) -> dict[str, Any]:
+    return {"entry": f"{args.method} {args.workflow} seed {args.seed}", "model": args.model, "step": step, "seed": args.seed}
+
+
+def _save(folder: Path, team: Team, learner: Learner) -> None:
+    team.policies.save(folder)
+    team.chat.tokenizer.save_pretrained(folder)
+    learner.save(folder / "optimizer.pt")
+
+
+def _restore(log: RunLog, team: Team, learner: Learner) -> int:
+    """Go back to the last complete checkpoint; returns the steps already done."""
+    steps = log.checkpoints()
+    if not steps:
+        log.rewind(-1)
+        return 0
+    folder = log.checkpoint_folder(steps[-1])
+    team.policies.restore(folder)
+    learner.restore(folder / "optimizer.pt")
+    log.rewind(steps[-1])
+    return steps[-1]
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Within it the first ctrl-C only asks (the loop ends after the current step); the second stops at once."""
+    asked = False
+
+    def ask(signum: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    try:
+        before = signal.signal(signal.SIGINT, ask)
+    except ValueError:  # not the main thread: ctrl-C is somebody else's business
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

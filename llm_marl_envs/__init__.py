@@ -1,0 +1,64 @@
+"""PettingZoo environments in which language-model roles are the agents and texts are the actions.
+
+    env = llm_marl_envs.make("arithmetic/eval_opt-v0")
+    env.reset(seed=0)
+    for agent in env.agent_iter():
+        observation, reward, termination, truncation, info = env.last()
+        env.step(None if termination or truncation else my_model(observation["messages"]))
+"""
+
+from llm_marl_envs.catalog import EnvSpec, env_ids, make, make_task, make_workflow
+from llm_marl_envs.env import WorkflowEnv
+from llm_marl_envs.errors import LLMMarlError, ReplayMismatch
+from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Spawn, Stop, UseTool, together
+from llm_marl_envs.rewards import Outcome, minus_cost, own, team
+from llm_marl_envs.session import Limits, Play, Session, Status
+from llm_marl_envs.tasks.base import Problem, Question, Score
+from llm_marl_envs.trace import Trace, TraceWriter, read_traces
+
+__all__ = [
+    "Ask",
+    "Claim",
+    "EnvSpec",
+    "LLMMarlError",
+    "Limits",
+    "Malformed",
+    "Outcome",
+    "Play",
+    "Problem",
+    "Question",
+    "ReplayMismatch",
+    "Roster",
+    "Score",
+    "Session",
+    "Spawn",
+    "Status",
+    "Stop",
+    "Trace",
+    "TraceWriter",
+    "UseTool",
+    "WorkflowEnv",
+    "env_ids",
+    "make",
+    "make_task",
+    "make_workflow",
+    "minus_cost",
+    "own",
+    "read_traces",
+    "team",
+    "together",
+]
+
+
+def _register_with_pettingzoo() -> None:
+    """So that `pettingzoo.make("aec", "gsm8k/eval_opt-v0")` works too, where this PettingZoo has a registry (1.27)."""
+    import functools
+
+    import pettingzoo
+
+    if hasattr(pettingzoo, "register"):
+        for env_id in env_ids():
+            pettingzoo.register("aec", env_id, entry_point=functools.partial(make, env_id))
+
+
+_register_with_pettingzoo()

@@ -1,0 +1,241 @@
+"""A (task, workflow) pair as a PettingZoo AEC environment: roles are agents, texts are actions.
+
+All of PettingZoo's bookkeeping sits in `_settle`; the protocol lives in `Session`, the grading in `rewards`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pettingzoo import AECEnv
+
+from llm_marl_envs.errors import InvalidAction, SessionOver, ToolFailed, UnknownName
+from llm_marl_envs.protocol import Ask, Spawn, Stop, UseTool, Workflow
+from llm_marl_envs.rewards import Outcome, Rule, outcome_of, reward_rule, rewards_of
+from llm_marl_envs.seeds import seed_of
+from llm_marl_envs.session import Limits, Message, Play, Session, Status
+from llm_marl_envs.spaces import UnicodeText, chat_space
+from llm_marl_envs.tasks.base import Problem, Task, Tool
+from llm_marl_envs.catalog import EnvSpec
+from llm_marl_envs.trace import Trace, transcript
+
+Observation = dict[str, tuple[Message, ...]]
+
+
+def use_tool(session: Session, tools: Any) -> None:
+    """Answer the session's waiting tool call. A tool that cannot run ends the episode as FAILED."""
+    call = session.waiting[0]
+    assert isinstance(call, UseTool)
+    tool: Tool | None = tools.get(call.tool)
+    try:
+        if tool is None:
+            raise ToolFailed(f"the task has no tool {call.tool!r}; it has {', '.join(tools) or 'none'}")
+        session.reply(tool(**call.args))
+    except ToolFailed as bad:
+        session.fail(f"tool {call.tool}: {bad}")
+
+
+class WorkflowEnv(AECEnv[str, Observation, str]):
+    """Plays a workflow on a task, one agent at a time.
+
+    Observation: `{"messages": chat}` for the agent whose turn it is (its last chat, or none, for the others). Action: a str.
+    `infos[agent]` of the agent to act: `kind`, `choices`, `infoset`, `turn`; at the end, for all: `status`, `score`, `why`.
+    Rewards come at the end, by the rule, to the agents still present; `outcome` keeps those stopped earlier too.
+    Agents of one wave act one after the other on prompts that were fixed before any of them spoke.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        workflow: Workflow,
+        *,
+        split: str = "train",
+        reward: str | Rule = "team",
+        limits: Limits = Limits(),
+        render_mode: str | None = None,
+        spec: EnvSpec | None = None,
+    ):
+        super().__init__()
+        if render_mode not in (None, "ansi", "human"):
+            raise UnknownName("render mode", str(render_mode), ("ansi", "human"))
+        if split not in task.splits:
+            raise UnknownName(f"split of {type(task).__name__}", split, task.splits)
+        self.task, self.workflow, self.split, self.limits = task, workflow, split, limits
+        self.spec_ = spec or EnvSpec.of(task, workflow)
+        self.rule = reward_rule(reward)
+        self.render_mode = render_mode
+        self.metadata = {"name": self.spec_.env_id, "render_modes": ["ansi", "human"], "is_parallelizable": False}
+        self.possible_agents = list(workflow.roster.names)
+        self.agents: list[str] = []
+        self.action_spaces = {agent: UnicodeText() for agent in self.possible_agents}
+        self.observation_spaces = {agent: chat_space() for agent in self.possible_agents}
+        self.state_space = chat_space()
+        self.session: Session | None = None
+        self.problem: Problem | None = None
+        self.outcome: Outcome | None = None
+        self._index: dict[str, int] | None = None
+        self._seed: int | None = None
+        self._episode = 0
+
+    def observation_space(self, agent: str):
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str):
+        return self.action_spaces[agent]
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Start an episode. `options={"problem": id or index}` picks the problem; without it the seed does.
+
+        Without a seed the episodes go on from the last one given (or from fresh entropy, if none ever was).
+        """
+        if seed is not None:
+            self._seed, self._episode = seed, 0
+        elif self._seed is None:
+            self._seed = secrets.randbits(63)
+        else:
+            self._episode += 1
+        episode = seed_of("episode", self._seed, self._episode)
+        self.problem = self._pick((options or {}).get("problem"), episode)
+        self.session = Session(Play(self.workflow, self.problem.question, episode, self.limits))
+        self.outcome = None
+        self.agents = []
+        self.rewards: dict[str, float] = {}
+        self._cumulative_rewards: dict[str, float] = {}
+        self.terminations: dict[str, bool] = {}
+        self.truncations: dict[str, bool] = {}
+        self.infos: dict[str, dict[str, Any]] = {}
+        self._chats: dict[str, tuple[Message, ...]] = {}
+        self._seen = 0
+        self._shown = 0
+        self._wave = -1
+        self._skip_agent_selection = None
+        for agent in self.workflow.roster.present:
+            self._enter(agent)
+        self.agent_selection = self.agents[0]
+        self._settle()
+
+    def step(self, action: str | None) -> None:
+        """Give the selected agent's text (None only for an agent that is already done)."""
+        session = self.session
+        if session is None:
+            raise SessionOver("call reset() before step()")
+        if not self.agents:
+            raise SessionOver("the episode is over; call reset() to start another")
+        agent = self.agent_selection
+        if self.terminations[agent] or self.truncations[agent]:
+            return self._was_dead_step(action)  # type: ignore[arg-type]
+        if not isinstance(action, str):
+            raise InvalidAction(
+                f"{agent}'s action is {type(action).__name__}; expected a str (any text, '' included). "
+                f"For token ids, decode them first."
+            )
+        self._cumulative_rewards[agent] = 0.0
+        session.reply(action)
+        self._settle()
+
+    def observe(self, agent: str) -> Observation:
+        return {"messages": self._chats.get(agent, ())}
+
+    def state(self) -> Observation:
+        """The whole team's transcript so far, for central critics: one message per reply, its role being the agent's name."""
+        assert self.session is not None, "call reset() first"
+        said = ((e.call.agent, e.reply.text) for e in self.session.events if e.reply is not None)
+        return {"messages": tuple({"role": agent, "content": text} for agent, text in said)}
+
+    def render(self) -> str | None:
+        """`ansi`: the transcript so far. `human`: prints what is new since the last call."""
+        if self.session is None:
+            raise SessionOver("call reset() before render()")
+        if self.render_mode == "ansi":
+            return transcript(self.session, self.outcome)
+        if self.render_mode == "human":
+            text = transcript(self.session, self.outcome)
+            print(text[self._shown :], end="", flush=True)
+            self._shown = len(text)
+        return None
+
+    def trace(self, **meta: Any) -> Trace:
+        """The episode so far as a record that can be written, re-lived and re-graded. `meta` is kept with it."""
+        if self.session is None:
+            raise SessionOver("call reset() before trace()")
+        return Trace.of(self.session, self.spec_, self.outcome, split=self.split, meta=meta)
+
+    def close(self) -> None:
+        pass
+
+    def _pick(self, wanted: str | int | None, episode: int) -> Problem:
+        problems = self.task.problems(self.split)
+        if wanted is None:
+            return problems[seed_of("problem", episode) % len(problems)]
+        if isinstance(wanted, str):
+            if self._index is None:
+                self._index = {p.question.id: i for i, p in enumerate(problems)}
+            if wanted not in self._index:
+                raise UnknownName(f"problem in split {self.split!r}", wanted, list(self._index)[:5])
+            return problems[self._index[wanted]]
+        if not 0 <= wanted < len(problems):
+            raise UnknownName(f"problem in split {self.split!r}", str(wanted), (f"0 to {len(problems) - 1}",))
+        return problems[wanted]
+
+    def _settle(self) -> None:
+        """After a reply: run tools, follow spawns and stops, and either hand the turn on or end the episode."""
+        session = self.session
+        assert session is not None
+        while session.status is None and type(session.waiting[0]) is UseTool:
+            use_tool(session, self.task.tools)
+        events = session.events
+        for i in range(self._seen, len(events)):
+            note = events[i].call
+            if type(note) is Spawn:
+                self._enter(note.agent)
+            elif type(note) is Stop:
+                self.terminations[note.agent] = True
+        self._seen = len(events)
+        if session.status is None:
+            self._hand_on(session)
+            if any(self.terminations.values()):
+                self._deads_step_first()
+        else:
+            self._finish(session)
+        if self.render_mode == "human":
+            self.render()
+
+    def _enter(self, agent: str) -> None:
+        self.agents.append(agent)
+        self.rewards[agent] = self._cumulative_rewards[agent] = 0.0
+        self.terminations[agent] = self.truncations[agent] = False
+        self.infos[agent] = {}
+
+    def _hand_on(self, session: Session) -> None:
+        call = session.waiting[0]
+        assert type(call) is Ask
+        if self._wave != session.turns:  # a new wave: its prompts are fixed now
+            self._wave = session.turns
+            for asked in session.waiting:
+                if type(asked) is Ask:
+                    self._chats[asked.agent] = session.messages(asked)
+        self.agent_selection = call.agent
+        self.infos[call.agent] = {
+            "kind": call.kind,
+            "choices": call.choices,
+            "infoset": call.infoset,
+            "turn": session.turns,
+        }
+
+    def _finish(self, session: Session) -> None:
+        assert self.problem is not None
+        outcome = self.outcome = outcome_of(session, self.task, self.problem)
+        rewards = rewards_of(outcome, self.rule)
+        finished = outcome.status is Status.FINISHED
+        for agent in self.agents:
+            self.rewards[agent] = rewards[agent]
+            self._cumulative_rewards[agent] += rewards[agent]
+            if finished:
+                self.terminations[agent] = True
+            else:
+                self.truncations[agent] = True
+            self.infos[agent] = {"status": str(outcome.status), "score": outcome.team.value, "why": outcome.team.why}
+        self._deads_step_first()

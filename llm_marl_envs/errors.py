@@ -1,0 +1,88 @@
+"""Every error this project raises on purpose.
+
+LLMMarlError
+├── UnknownName           a name that is not there: environment, task, workflow, knob, problem, method
+├── DataError             a data set that is missing, empty, not UTF-8, or not in the expected layout
+├── MissingExtra          an optional dependency that is not installed
+├── InvalidAction         an action that is not text, or comes for an agent whose turn it is not
+├── SessionOver           a reply to a talk that waits for nothing
+├── WorkflowError         a workflow that breaks the protocol's rules (its author's mistake)
+├── ToolFailed            a tool that could not run; the episode becomes FAILED, never an empty result
+├── ReplayMismatch        a trace that its workflow would not have produced
+├── TraceError            a trace file that cannot be read
+├── WriteFailed           a file that could not be written (what was written before is safe)
+└── ConfigError           settings that do not go together, or a run folder or model that cannot be used
+
+Messages say what was got, what was expected, and what to do. Text from a model never raises any of these.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LLMMarlError(Exception):
+    """Base of all of this project's errors: the command line prints it without a traceback."""
+
+
+class UnknownName(LLMMarlError, ValueError):
+    """A name that is not known; the message offers the nearest ones."""
+
+    def __init__(self, what: str, got: str, known: Iterable[str]):
+        names = sorted(known)
+        near = get_close_matches(got, names, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        super().__init__(f"no {what} {got!r}.{hint} Known: {', '.join(names) or 'none'}.")
+        self.what, self.got, self.known = what, got, tuple(names)
+
+    def __reduce__(self):
+        return UnknownName, (self.what, self.got, self.known)
+
+
+class DataError(LLMMarlError):
+    """A data set is missing, empty or malformed."""
+
+
+class MissingExtra(LLMMarlError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str):
+        super().__init__(f"{what} needs packages that are not installed. Run: pip install 'llm-marl-envs[{extra}]'")
+
+
+class InvalidAction(LLMMarlError, TypeError):
+    """An action that is not a text."""
+
+
+class SessionOver(LLMMarlError, RuntimeError):
+    """A reply came although nothing is waiting for one."""
+
+
+class WorkflowError(LLMMarlError, RuntimeError):
+    """A workflow broke one of the protocol's rules."""
+
+
+class ToolFailed(LLMMarlError, RuntimeError):
+    """A tool could not run. Raised by tools; drivers turn it into a FAILED episode."""
+
+
+class ReplayMismatch(LLMMarlError):
+    """A trace is not what its workflow produces from its replies; `index` is the first event that differs."""
+
+    def __init__(self, message: str, index: int):
+        super().__init__(message)
+        self.index = index
+
+    def __reduce__(self):
+        return ReplayMismatch, (str(self), self.index)
+
+
+class TraceError(LLMMarlError):
+    """A trace file cannot be read."""
+
+
+class WriteFailed(LLMMarlError, OSError):
+    """A file could not be written."""
+
+
+class ConfigError(LLMMarlError, ValueError):
+    """Settings that do not go together, or a run folder or model that cannot be used."""

@@ -1,0 +1,1 @@
+"""Tasks: one file each; the module name is the task name."""

@@ -1,0 +1,114 @@
+"""Arithmetic: procedural sums, nothing to download, as hard as its knobs."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from random import Random
+
+from llm_marl_envs.errors import UnknownName
+from llm_marl_envs.grading.number_score import grade_number
+from llm_marl_envs.seeds import seed_of
+from llm_marl_envs.tasks.base import Problem, Question, Score, Tool
+
+Expression = tuple[int | str, ...]  # (47, "+", 58)
+SPLITS = {"train": 80, "validation": 10, "test": 10}  # per cent of all expressions
+ENUMERABLE = 50_000  # up to this many expressions are listed, more are drawn
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Expressions of `terms` numbers of `digits` digits each, joined by `operators` (any of + - *, the usual precedence).
+
+    An expression's own hash decides its split, whatever the seed and the order of its terms, so splits are disjoint by
+    construction: 58 + 47 is in the same split as 47 + 58. `seed` decides which expressions are taken and in which order.
+    """
+
+    digits: int = 2
+    terms: int = 2
+    operators: str = "+"
+    train_size: int = 6_000
+    test_size: int = 500
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.digits < 1 or self.terms < 2 or min(self.train_size, self.test_size) < 1:
+            raise ValueError("digits and sizes start at 1, terms at 2")
+        if not self.operators or set(self.operators) - set("+-*"):
+            raise ValueError(f"operators are any of + - *; got {self.operators!r}")
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        return {}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(SPLITS)
+
+    def problems(self, split: str) -> Sequence[Problem]:
+        if split not in SPLITS:
+            raise UnknownName("split of arithmetic", split, SPLITS)
+        return _problems(self, split)
+
+    def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
+        return grade_number(problem.gold, text, kind)
+
+
+@functools.lru_cache(maxsize=64)
+def _problems(task: Arithmetic, split: str) -> tuple[Problem, ...]:
+    size = task.train_size if split == "train" else task.test_size
+    chosen = itertools.islice(_expressions(task, split), size)
+    return tuple(
+        Problem(
+            Question(
+                id=f"arithmetic/{split}/{task.seed}/{i}",
+                text=f"What is {' '.join(map(str, expression))}?",
+                answer_format="Give the answer in \\boxed{}.",
+            ),
+            Fraction(value_of(expression)),
+        )
+        for i, expression in enumerate(chosen)
+    )
+
+
+def _expressions(task: Arithmetic, split: str) -> Iterator[Expression]:
+    """Distinct expressions of a split, in the seed's order: all of them if they can be listed, else as long as drawing finds new ones."""
+    low, high = (1 if task.digits == 1 else 10 ** (task.digits - 1)), 10**task.digits
+    slots = [range(low, high) if i % 2 == 0 else task.operators for i in range(2 * task.terms - 1)]
+    rng = Random(seed_of("arithmetic", split, task.seed, task.digits, task.terms, task.operators))
+    if (high - low) ** task.terms * len(task.operators) ** (task.terms - 1) <= ENUMERABLE:
+        everything = [e for e in itertools.product(*slots) if split_of(e) == split]
+        rng.shuffle(everything)
+        yield from everything
+        return
+    seen: set[Expression] = set()
+    while True:
+        expression = tuple(rng.choice(slot) for slot in slots)
+        if expression not in seen and split_of(expression) == split:
+            seen.add(expression)
+            yield expression
+
+
+def split_of(expression: Expression) -> str:
+    """The split that an expression belongs to, whatever the order of its terms."""
+    draw = seed_of("split", sorted(map(str, expression))) % 100
+    for split, share in SPLITS.items():
+        if draw < share:
+            return split
+        draw -= share
+    raise AssertionError("the shares add up to 100")
+
+
+def value_of(expression: Expression) -> int:
+    """The value of (a, op, b, op, c, ...): products first, then from left to right."""
+    total, product, sign = 0, int(expression[0]), 1
+    for operator, number in zip(expression[1::2], expression[2::2], strict=True):
+        if operator == "*":
+            product *= int(number)
+        else:
+            total += sign * product
+            product, sign = int(number), 1 if operator == "+" else -1
+    return total + sign * product

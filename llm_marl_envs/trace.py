@@ -1,0 +1,385 @@
+"""The record of an episode: one JSON line from which it can be re-lived, re-graded and audited.
+
+A line holds the environment, the question (no gold), the seed, every event in order, the answer, and the claimed score. Each
+event carries a digest of itself and the digest before it, so no event can be edited, moved or dropped on its own. Digests
+and replay show that a trace is *self-consistent*, not that a model really said these texts: re-grade it, and for proof
+re-generate a sample of its turns under the policy it names.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from llm_marl_envs.catalog import EnvSpec
+from llm_marl_envs.errors import LLMMarlError, ReplayMismatch, TraceError, WriteFailed
+from llm_marl_envs.protocol import NOTES, Ask, Call, Claim, Malformed, Note, Spawn, Stop, UseTool
+from llm_marl_envs.rewards import Outcome
+from llm_marl_envs.session import Event, Limits, Play, Reply, Session, Status
+from llm_marl_envs.tasks.base import Question
+
+VERSION = 1
+EVENT_TYPES: dict[str, type] = {t.__name__: t for t in (Ask, UseTool, Spawn, Stop, Claim, Malformed)}
+# What an event looks like in JSON when a field is left at its default: nothing.
+_DEFAULTS: dict[type, dict[str, Any]] = {
+    Ask: {"system": "", "fresh": True, "choices": (), "infoset": (), "kind": "message"},
+    UseTool: {"args": {}},
+    Claim: {"kind": "answer", "about": ""},
+}
+
+
+class TornTrace(UserWarning):
+    """A trace file's last line was cut off (a killed writer); that one episode is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One episode as data. `meta` is free: entry, policy, step, sample, parent (trace id, turn) of a fork, ..."""
+
+    spec: EnvSpec
+    split: str
+    question: Question
+    seed: int
+    limits: Limits
+    events: tuple[Event, ...]
+    status: Status | None  # None: still going on
+    why: str
+    answer: str | None
+    score: float | None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    digests: tuple[str, ...] = ()  # one per event and one for the ending, as read from a file; empty if made here
+
+    @classmethod
+    def of(
+        cls,
+        session: Session,
+        spec: EnvSpec,
+        outcome: Outcome | None,
+        *,
+        split: str = "",
+        meta: Mapping[str, Any] | None = None,
+    ) -> Trace:
+        play = session.play
+        return cls(
+            spec,
+            split,
+            play.question,
+            play.seed,
+            play.limits,
+            tuple(session.events),
+            outcome.status if outcome else session.status,
+            session.why or (outcome.team.why if outcome and outcome.status is Status.FAILED else ""),
+            session.answer,
+            outcome.team.value if outcome else None,
+            meta or {},
+        )
+
+    @property
+    def id(self) -> str:
+        """Names this very episode: 16 hexadecimal digits of its last digest."""
+        return (self.digests or self.chain())[-1][:16]
+
+    @property
+    def env_id(self) -> str:
+        return self.spec.env_id
+
+    def session(self) -> Session:
+        """Re-live the episode. Raises ReplayMismatch at the first event that was tampered with or does not follow."""
+        self.check_digests()
+        replies = [event.reply for event in self.events if event.reply is not None]
+        session = Session(Play(self.spec.make_workflow(), self.question, self.seed, self.limits))
+        try:
+            for reply in replies:
+                self._compare(session)
+                session.reply(*reply)
+        except LLMMarlError as bad:
+            if isinstance(bad, ReplayMismatch):
+                raise
+            raise ReplayMismatch(f"replay stopped: {bad}", len(session.events)) from bad
+        if self.status is Status.FAILED and session.status is None:
+            session.fail(self.why)
+        self._compare(session)
+        if len(session.events) != len(self.events):
+            raise ReplayMismatch(
+                f"the trace has {len(self.events)} events; its workflow produces {len(session.events)}", len(session.events)
+            )
+        ended = session.status or (Status.FAILED if self.status is Status.FAILED else None)
+        if self.status is not Status.FAILED and (ended, session.answer) != (self.status, self.answer):
+            raise ReplayMismatch(
+                f"the trace ends {self.status} with answer {_short(self.answer)}; "
+                f"its own replies lead to {session.status} with {_short(session.answer)}",
+                len(self.events),
+            )
+        return session
+
+    def _compare(self, session: Session) -> None:
+        """Every event that the session has lived so far must be the trace's, and so must be what it waits for."""
+        events = session.events
+        for i in range(len(events)):
+            if i >= len(self.events) or events[i] != self.events[i]:
+                there = self.events[i] if i < len(self.events) else None
+                raise ReplayMismatch(f"event {i} is {_short(there)}; the workflow says {_short(events[i])}", i)
+        if session.waiting and len(events) < len(self.events) and self.events[len(events)].call != session.waiting[0]:
+            i = len(events)
+            raise ReplayMismatch(
+                f"event {i} is {_short(self.events[i].call)}; the workflow asks {_short(session.waiting[0])}", i
+            )
+
+    def chain(self) -> tuple[str, ...]:
+        """The digests of all events and of the ending, each over its content and the digest before."""
+        digests = []
+        last = blake2b(_canonical(self._header()), digest_size=16).hexdigest()
+        for event in self.events:
+            last = blake2b(last.encode() + _canonical(_event_to_json(event)), digest_size=16).hexdigest()
+            digests.append(last)
+        ending = blake2b(last.encode() + _canonical(self._ending()), digest_size=16).hexdigest()
+        return (*digests, ending)
+
+    def check_digests(self) -> None:
+        """Raises ReplayMismatch at the first event whose digest is wrong. A trace made in this process has none to check."""
+        if not self.digests:
+            return
+        if len(self.digests) != len(self.events) + 1:
+            raise ReplayMismatch(
+                f"{len(self.digests)} digests for {len(self.events)} events; expected one each and one for the ending", 0
+            )
+        for i, (got, want) in enumerate(zip(self.digests, self.chain(), strict=True)):
+            if got != want:
+                what = f"event {i}" if i < len(self.events) else "the ending (answer, status, score or meta)"
+                raise ReplayMismatch(f"the digest of {what} is wrong: it or something before it was changed", i)
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "env": self.env_id,
+            "task_knobs": dict(self.spec.task_knobs),
+            "workflow_knobs": dict(self.spec.workflow_knobs),
+            "split": self.split,
+            "question": asdict(self.question),
+            "seed": self.seed,
+            "limits": asdict(self.limits),
+        }
+
+    def _ending(self) -> dict[str, Any]:
+        return {
+            "status": self.status and str(self.status),
+            "why": self.why,
+            "answer": self.answer,
+            "score": self.score,
+            "meta": dict(self.meta),
+        }
+
+    def to_json(self) -> str:
+        """The trace as one line, digests included."""
+        digests = self.digests or self.chain()
+        events = [_event_to_json(e) | {"digest": d} for e, d in zip(self.events, digests, strict=False)]
+        whole = self._header() | {"events": events} | self._ending() | {"digest": digests[-1]}
+        return json.dumps(whole, ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, line: str) -> Trace:
+        """Raises TraceError if the line is not a trace of this version."""
+        try:
+            data = json.loads(line)
+            if data["version"] != VERSION:
+                raise TraceError(f"trace version {data['version']}; this release reads version {VERSION}")
+            task, _, workflow = data["env"].rpartition("-")[0].partition("/")
+            question = data["question"] | {"materials": tuple(data["question"]["materials"])}
+            digests = (*(e.pop("digest") for e in data["events"]), data["digest"])
+            return cls(
+                EnvSpec(task, workflow, data["task_knobs"], data["workflow_knobs"]),
+                data["split"],
+                Question(**question),
+                data["seed"],
+                Limits(**data["limits"]),
+                tuple(_event_from_json(e) for e in data["events"]),
+                Status(data["status"]) if data["status"] is not None else None,
+                data["why"],
+                data["answer"],
+                data["score"],
+                data["meta"],
+                digests,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as bad:
+            raise TraceError(f"not a trace ({type(bad).__name__}: {bad}); expected one JSON object a line") from None
+
+
+def _event_to_json(event: Event) -> dict[str, Any]:
+    call, reply, wave = event
+    defaults = _DEFAULTS.get(type(call), {})
+    out: dict[str, Any] = {"event": type(call).__name__, "wave": wave}
+    for name in call.__dataclass_fields__:
+        value = getattr(call, name)
+        if name not in defaults or value != defaults[name]:
+            out[name] = dict(value) if name == "args" else value
+    if reply is not None:
+        out["reply"] = reply.text
+        if reply.prompt_tokens or reply.reply_tokens:
+            out["tokens"] = (reply.prompt_tokens, reply.reply_tokens)
+        if reply.seconds:
+            out["seconds"] = reply.seconds
+    return out
+
+
+def _event_from_json(data: dict[str, Any]) -> Event:
+    data = dict(data)
+    cls, wave = EVENT_TYPES[data.pop("event")], data.pop("wave")
+    tokens, seconds, text = data.pop("tokens", (0, 0)), data.pop("seconds", 0.0), data.pop("reply", None)
+    call: Call | Note = cls(**{k: _frozen(v) for k, v in data.items()})
+    reply = None if isinstance(call, NOTES) else Reply(text, *tokens, seconds)
+    if reply is not None and not isinstance(text, str):
+        raise ValueError(f"a {cls.__name__} event without a reply")
+    return Event(call, reply, wave)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
+
+
+def _canonical(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _short(thing: object) -> str:
+    text = repr(thing)
+    return text if len(text) <= 200 else f"{text[:120]} ... {text[-60:]}"
+
+
+def transcript(session: Session, outcome: Outcome | None = None) -> str:
+    """The episode as text for people: who was asked what, what was said, what was noted, and how it ended."""
+    question = session.play.question
+    lines = [f"# {question.id}", question.text, ""]
+    for call, reply, wave in session.events:
+        match call:
+            case Ask():
+                lines += [f"[{wave}] {call.agent} is asked:", _indent(call.prompt), f"[{wave}] {call.agent} says:"]
+            case UseTool():
+                lines += [f"[{wave}] {call.agent} uses {call.tool} {dict(call.args)}:"]
+            case Claim():
+                lines += [f"    claim ({call.kind}) of {call.agent}: {call.text}"]
+            case Malformed():
+                lines += [f"    malformed reply of {call.agent}: expected {call.expected}"]
+            case Spawn() | Stop():
+                lines += [f"    {call.by} {'spawns' if type(call) is Spawn else 'stops'} {call.agent}"]
+        if reply is not None:
+            lines += [_indent(reply.text)]
+    if session.status is not None:
+        lines += ["", f"status: {outcome.status if outcome else session.status}{f' ({session.why})' if session.why else ''}"]
+        lines += [f"answer: {session.answer}"]
+    if outcome is not None:
+        lines += [f"score: {outcome.team.value:g} ({outcome.team.why})"]
+    return "\n".join(lines) + "\n"
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    | {line}" for line in text.split("\n"))
+
+
+class TraceWriter:
+    """Appends traces to a file, one JSON line each; gzipped if the name ends in .gz. Use it in a `with` block.
+
+    Raises WriteFailed when the disk is full or the place is not writable; the traces written before are safe. Appending
+    to a file whose last line was torn first drops that line.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.written = 0
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._mend()
+            self._file = self._open()
+        except OSError as bad:
+            raise self._failed(bad) from bad
+
+    def write(self, trace: Trace) -> None:
+        line = trace.to_json().encode() + b"\n"
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError as bad:
+            raise self._failed(bad) from bad
+        self.written += 1
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except OSError as bad:
+            raise self._failed(bad) from bad
+
+    def __enter__(self) -> TraceWriter:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _open(self) -> io.BufferedIOBase | gzip.GzipFile:
+        if self.path.suffix == ".gz":
+            return gzip.open(self.path, "ab", compresslevel=5)
+        return open(self.path, "ab")
+
+    def _mend(self) -> None:
+        if not self.path.exists() or not self.path.stat().st_size:
+            return
+        lines, torn = _whole_lines(self.path)
+        if torn:
+            data = b"".join(line + b"\n" for line in lines)
+            temporary = self.path.with_name(self.path.name + ".mending")
+            temporary.write_bytes(gzip.compress(data, 5) if self.path.suffix == ".gz" else data)
+            temporary.replace(self.path)
+
+    def _failed(self, bad: OSError) -> WriteFailed:
+        return WriteFailed(
+            f"cannot write {self.path}: {bad.strerror or bad}. {self.written} traces were written before and are safe; "
+            f"free some space or choose another place, then run again."
+        )
+
+
+def _whole_lines(path: Path) -> tuple[list[bytes], bool]:
+    """All complete lines of a plain or gzipped file, and whether something incomplete follows them."""
+    torn, chunks = False, []
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
+        try:
+            while chunk := file.read(1 << 20):
+                chunks.append(chunk)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            torn = True
+    *lines, rest = b"".join(chunks).split(b"\n")
+    return lines, torn or bool(rest.strip())
+
+
+def read_traces(path: str | Path) -> Iterator[Trace]:
+    """The traces of a file, plain or gzipped. A torn last line is skipped with a TornTrace warning.
+
+    Raises TraceError, naming the line, if the file is missing, not UTF-8, or any other line is not a trace.
+    """
+    path = Path(path)
+    try:
+        lines, torn = _whole_lines(path)
+    except OSError as bad:
+        raise TraceError(f"cannot read {path}: {bad.strerror or bad}. Expected a file written by TraceWriter.") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield Trace.from_json(line.decode("utf-8"))
+        except UnicodeDecodeError as bad:
+            raise TraceError(f"{path} line {number} is not UTF-8 ({bad.reason} at byte {bad.start})") from None
+        except TraceError as bad:
+            raise TraceError(f"{path} line {number}: {bad}") from None
+    if torn:
+        warnings.warn(f"{path}: the last line is incomplete; that one episode is lost", TornTrace, stacklevel=2)
+
+
+def with_meta(trace: Trace, **meta: Any) -> Trace:
+    """The same episode with more said about it (its digests are made anew)."""
+    return replace(trace, meta={**trace.meta, **meta}, digests=())

@@ -1,0 +1,1 @@
+"""Workflows: one file each; the module name is the workflow name."""

@@ -1,0 +1,73 @@
+"""Evaluator-optimizer: a generator drafts, an evaluator judges, the generator refines (arXiv 2605.24202, Eval-Opt)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import ClassVar, Literal
+
+from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
+from llm_marl_envs.tasks.base import Question
+from llm_marl_envs.workflows.prompts import boxed, solve
+
+EVALUATE = (
+    "Problem: {question}\nProposed answer: {draft}\n"
+    "Is it right? Name any mistake briefly, without giving the answer. End with \\boxed{{Correct}} or \\boxed{{Incorrect}}."
+)
+REFINE = "Problem: {question}\nYour answer: {draft}\nReviewer: {verdict}\nGive an improved answer; keep what is right. {form}"
+RETRY = "Problem: {question}\nYour answer: {draft}\nIt was rejected. Solve it by a different method. {form}"
+REFINE_MEMORY = "Reviewer: {verdict}\nGive an improved answer; keep what is right. {form}"
+RETRY_MEMORY = "That was rejected. Solve it by a different method. {form}"
+
+
+@dataclass(frozen=True)
+class EvalOpt:
+    """A generator drafts; an evaluator judges; the generator refines until the evaluator accepts or the rounds are used up.
+
+    rounds: drafts at most (paper: 3 for mathematics, 2 for code); with 3 an episode has at most 5 calls.
+    refine: "feedback" shows the reviewer's words (the paper's second version), "different" asks for another method (its first).
+    memory: the generator continues its own conversation instead of seeing problem and draft anew.
+    unparseable: what a verdict without \\boxed{Correct} or \\boxed{Incorrect} counts as (paper: reject).
+    """
+
+    rounds: int = 3
+    refine: Literal["feedback", "different"] = "feedback"
+    memory: bool = False
+    unparseable: Literal["reject", "accept"] = "reject"
+    roster: ClassVar[Roster] = Roster(generator=1, evaluator=1)
+
+    def __post_init__(self):
+        if self.rounds < 1:
+            raise ValueError(f"rounds starts at 1; got {self.rounds}")
+        if self.refine not in ("feedback", "different") or self.unparseable not in ("reject", "accept"):
+            raise ValueError("refine is 'feedback' or 'different', unparseable 'reject' or 'accept'")
+
+    def talk(self, question: Question, rng: Random) -> Talk:
+        draft = yield Ask("generator_0", solve(question))
+        yield Claim("generator_0", draft)
+        for _ in range(self.rounds - 1):
+            verdict = yield Ask("evaluator_0", EVALUATE.format(question=question.text, draft=draft), kind="decision")
+            accepted = accepts(verdict)
+            if accepted is None:
+                yield Malformed("evaluator_0", "\\boxed{Correct} or \\boxed{Incorrect}")
+                accepted = self.unparseable == "accept"
+            else:
+                yield Claim("evaluator_0", "right" if accepted else "wrong", "verdict", about=draft)
+            if accepted:
+                break
+            draft = yield Ask("generator_0", self._refinement(question, draft, verdict), fresh=not self.memory)
+            yield Claim("generator_0", draft)
+        return draft
+
+    def _refinement(self, question: Question, draft: str, verdict: str) -> str:
+        feedback = self.refine == "feedback"
+        if self.memory:
+            template = REFINE_MEMORY if feedback else RETRY_MEMORY
+        else:
+            template = REFINE if feedback else RETRY
+        return template.format(question=question.text, draft=draft, verdict=verdict, form=question.answer_format)
+
+
+def accepts(verdict: str) -> bool | None:
+    """True for `\\boxed{Correct}`, False for `\\boxed{Incorrect}`, None for anything else."""
+    return {"correct": True, "incorrect": False}.get((boxed(verdict) or "").lower())
