@@ -79,7 +79,7 @@ class Policies:
         """Write each policy to `<folder>/<name>` in the hub's layout (full model, or adapter)."""
         for name in self.names:
             if self._lora is None:
-                self._models[name].save_pretrained(folder / name)  # type: ignore[operator]
+                self._models[name].save_pretrained(folder / name, max_shard_size="1000GB")  # type: ignore[operator]
             else:
                 self._lora.save_pretrained(folder, selected_adapters=[name])
 

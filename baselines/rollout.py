@@ -6,7 +6,9 @@ named by (run, start, turn), so it does not change what is answered either.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -37,12 +39,26 @@ def groups(
 ) -> list[Start]:
     """`samples` independent starts for each problem. The same problem twice in a batch makes two groups."""
     starts = []
-    for group, problem in enumerate(problems):
-        for sample in range(samples):
-            named = seed_of(seed, problem.question.id, group, sample)
-            session = Session(Play(workflow, problem.question, named, limits))
-            starts.append(Start(session, problem, group, sample, named))
+    with collector_paused():
+        for group, problem in enumerate(problems):
+            for sample in range(samples):
+                named = seed_of(seed, problem.question.id, group, sample)
+                session = Session(Play(workflow, problem.question, named, limits))
+                starts.append(Start(session, problem, group, sample, named))
     return starts
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """No cyclic garbage collection inside: thousands of live sessions hold no cycles, and scanning them takes longer than
+    playing them. It runs again while the engine works."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def forks(episode: Episode, turn: int, samples: int, seed: int) -> list[Start]:
@@ -88,22 +104,27 @@ def rollout(
             live.append((i, _Running(start)))
         if not live:
             return [done[i] for i in range(len(done))]
-        _play_wave([running for _, running in live], route, engine, task, sampling)
-        still = []
-        for i, running in live:
-            if running.session.status is None:
-                still.append((i, running))
-            else:
-                episode = done[i] = _episode(running, task, rule)
-                if on_done is not None:
-                    on_done(episode)
-        live = still
+        sessions = [running for _, running in live]
+        with collector_paused():
+            requests, speakers = _requests(sessions, route)
+        completions = engine.generate(requests, sampling) if requests else []
+        with collector_paused():
+            _reply(sessions, zip(completions, speakers, strict=True), task)
+            still = []
+            for i, running in live:
+                if running.session.status is None:
+                    still.append((i, running))
+                else:
+                    episode = done[i] = _episode(running, task, rule)
+                    if on_done is not None:
+                        on_done(episode)
+            live = still
 
 
-def _play_wave(live: list[_Running], route: PolicyRouter, engine: Engine, task: Task, sampling: Sampling) -> None:
-    """Answer every waiting call of every session: one batch for the agents, tools one by one, then reply in wave order."""
+def _requests(live: list[_Running], route: PolicyRouter) -> tuple[list[Request], list[tuple[str, str]]]:
+    """Every waiting ask of every session, and the (role, policy) that it goes to."""
     requests: list[Request] = []
-    policies: list[tuple[str, str]] = []
+    speakers: list[tuple[str, str]] = []
     policy_of = route.by_role
     for running in live:
         session = running.session
@@ -112,13 +133,15 @@ def _play_wave(live: list[_Running], route: PolicyRouter, engine: Engine, task: 
             if type(call) is Ask:
                 role = role_of(call.agent)
                 policy = policy_of[role]
-                policies.append((role, policy))
+                speakers.append((role, policy))
                 context = () if call.fresh else running.contexts.get(call.agent, ())
                 seed = seed_of(running.start.seed, running.replied + k)
                 requests.append(Request(policy, session.messages(call), seed, context))
-    answers: Iterator[tuple[Completion, tuple[str, str]]] = iter(
-        zip(engine.generate(requests, sampling) if requests else (), policies, strict=True)
-    )
+    return requests, speakers
+
+
+def _reply(live: list[_Running], answers: Iterator[tuple[Completion, tuple[str, str]]], task: Task) -> None:
+    """Answer each session's wave in its own order: asks with the engine's completions, tools by running them."""
     for running in live:
         session = running.session
         for call in session.waiting:

@@ -6,12 +6,12 @@ All of PettingZoo's bookkeeping sits in `_settle`; the protocol lives in `Sessio
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from pettingzoo import AECEnv
 
+from llm_marl_envs.catalog import EnvSpec
 from llm_marl_envs.errors import InvalidAction, SessionOver, ToolFailed, UnknownName
 from llm_marl_envs.protocol import Ask, Spawn, Stop, UseTool, Workflow
 from llm_marl_envs.rewards import Outcome, Rule, outcome_of, reward_rule, rewards_of
@@ -19,7 +19,6 @@ from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Message, Play, Session, Status
 from llm_marl_envs.spaces import UnicodeText, chat_space
 from llm_marl_envs.tasks.base import Problem, Task, Tool
-from llm_marl_envs.catalog import EnvSpec
 from llm_marl_envs.trace import Trace, transcript
 
 Observation = dict[str, tuple[Message, ...]]
@@ -64,10 +63,10 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         if split not in task.splits:
             raise UnknownName(f"split of {type(task).__name__}", split, task.splits)
         self.task, self.workflow, self.split, self.limits = task, workflow, split, limits
-        self.spec_ = spec or EnvSpec.of(task, workflow)
+        self.env_spec = spec or EnvSpec.of(task, workflow)
         self.rule = reward_rule(reward)
         self.render_mode = render_mode
-        self.metadata = {"name": self.spec_.env_id, "render_modes": ["ansi", "human"], "is_parallelizable": False}
+        self.metadata = {"name": self.env_spec.env_id, "render_modes": ["ansi", "human"], "is_parallelizable": False}
         self.possible_agents = list(workflow.roster.names)
         self.agents: list[str] = []
         self.action_spaces = {agent: UnicodeText() for agent in self.possible_agents}
@@ -76,6 +75,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         self.session: Session | None = None
         self.problem: Problem | None = None
         self.outcome: Outcome | None = None
+        self._problems: Sequence[Problem] | None = None
         self._index: dict[str, int] | None = None
         self._seed: int | None = None
         self._episode = 0
@@ -98,22 +98,19 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         else:
             self._episode += 1
         episode = seed_of("episode", self._seed, self._episode)
-        self.problem = self._pick((options or {}).get("problem"), episode)
+        self.problem = self._pick(options.get("problem") if options else None, episode)
         self.session = Session(Play(self.workflow, self.problem.question, episode, self.limits))
         self.outcome = None
-        self.agents = []
-        self.rewards: dict[str, float] = {}
-        self._cumulative_rewards: dict[str, float] = {}
-        self.terminations: dict[str, bool] = {}
-        self.truncations: dict[str, bool] = {}
-        self.infos: dict[str, dict[str, Any]] = {}
+        self.agents = list(self.workflow.roster.present)
+        self.rewards: dict[str, float] = dict.fromkeys(self.agents, 0.0)
+        self._cumulative_rewards: dict[str, float] = self.rewards.copy()
+        self.terminations: dict[str, bool] = dict.fromkeys(self.agents, False)
+        self.truncations: dict[str, bool] = self.terminations.copy()
+        self.infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
         self._chats: dict[str, tuple[Message, ...]] = {}
-        self._seen = 0
-        self._shown = 0
+        self._seen = self._moves = self._shown = 0
         self._wave = -1
         self._skip_agent_selection = None
-        for agent in self.workflow.roster.present:
-            self._enter(agent)
         self.agent_selection = self.agents[0]
         self._settle()
 
@@ -161,15 +158,15 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         """The episode so far as a record that can be written, re-lived and re-graded. `meta` is kept with it."""
         if self.session is None:
             raise SessionOver("call reset() before trace()")
-        return Trace.of(self.session, self.spec_, self.outcome, split=self.split, meta=meta)
+        return Trace.of(self.session, self.env_spec, self.outcome, split=self.split, meta=meta)
 
     def close(self) -> None:
         pass
 
     def _pick(self, wanted: str | int | None, episode: int) -> Problem:
-        problems = self.task.problems(self.split)
+        problems = self._problems = self._problems or self.task.problems(self.split)
         if wanted is None:
-            return problems[seed_of("problem", episode) % len(problems)]
+            return problems[episode % len(problems)]
         if isinstance(wanted, str):
             if self._index is None:
                 self._index = {p.question.id: i for i, p in enumerate(problems)}
@@ -184,24 +181,28 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         """After a reply: run tools, follow spawns and stops, and either hand the turn on or end the episode."""
         session = self.session
         assert session is not None
-        while session.status is None and type(session.waiting[0]) is UseTool:
+        call = session.call
+        while type(call) is UseTool:
             use_tool(session, self.task.tools)
-        events = session.events
-        for i in range(self._seen, len(events)):
-            note = events[i].call
-            if type(note) is Spawn:
-                self._enter(note.agent)
-            elif type(note) is Stop:
-                self.terminations[note.agent] = True
-        self._seen = len(events)
-        if session.status is None:
-            self._hand_on(session)
-            if any(self.terminations.values()):
-                self._deads_step_first()
+            call = session.call
+        if session.moves != self._moves:
+            self._follow(session)
+        if call is not None:
+            self._hand_on(session, call)
         else:
             self._finish(session)
         if self.render_mode == "human":
             self.render()
+
+    def _follow(self, session: Session) -> None:
+        """Let spawned agents enter, and mark stopped ones as terminated: PettingZoo then takes their last, empty step."""
+        for event in session.events[self._seen :]:
+            note = event.call
+            if type(note) is Spawn:
+                self._enter(note.agent)
+            elif type(note) is Stop:
+                self.terminations[note.agent] = True
+        self._seen, self._moves = len(session.events), session.moves
 
     def _enter(self, agent: str) -> None:
         self.agents.append(agent)
@@ -209,9 +210,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         self.terminations[agent] = self.truncations[agent] = False
         self.infos[agent] = {}
 
-    def _hand_on(self, session: Session) -> None:
-        call = session.waiting[0]
-        assert type(call) is Ask
+    def _hand_on(self, session: Session, call: Ask) -> None:
         if self._wave != session.turns:  # a new wave: its prompts are fixed now
             self._wave = session.turns
             for asked in session.waiting:
@@ -224,6 +223,8 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
             "infoset": call.infoset,
             "turn": session.turns,
         }
+        if len(self.agents) != len(session.agents):  # somebody was stopped
+            self._deads_step_first()
 
     def _finish(self, session: Session) -> None:
         assert self.problem is not None

@@ -92,8 +92,8 @@ class Malformed:
 
 Call = Ask | UseTool
 Note = Spawn | Stop | Claim | Malformed
-CALLS = (Ask, UseTool)
-NOTES = (Spawn, Stop, Claim, Malformed)
+CALLS = frozenset((Ask, UseTool))
+NOTES = frozenset((Spawn, Stop, Claim, Malformed))
 Talk = Generator[Call | tuple[Call, ...] | Note, Any, str | None]
 
 
@@ -166,7 +166,7 @@ def together(*talks: Talk) -> Generator[Any, Any, list[Any]]:
         for i, value in inbox.items():
             try:
                 event = talks[i].send(value)
-                while isinstance(event, NOTES):
+                while type(event) in NOTES:
                     yield event
                     event = talks[i].send(None)
                 wants[i] = event

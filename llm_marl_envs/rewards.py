@@ -14,8 +14,6 @@ from llm_marl_envs.protocol import Ask, Claim, Malformed
 from llm_marl_envs.session import Session, Status
 from llm_marl_envs.tasks.base import Problem, Score, Task
 
-VERDICTS = {"right": True, "wrong": False}
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -40,45 +38,54 @@ Rule = Callable[[Outcome], dict[str, float]]
 
 def outcome_of(session: Session, task: Task, problem: Problem) -> Outcome:
     """Grade a session that is over. A grader that crashes makes the episode FAILED, not wrong."""
-    if session.status is None:
+    status = session.status
+    if status is None:
         raise ValueError(f"{session!r} is not over; only finished episodes have an outcome")
-    status, calls, tokens, malformed = session.status, {}, {}, 0
-    grades: dict[tuple[str, str], Score] = {}
+    calls: dict[str, int] = {}
+    tokens: dict[str, int] = {}
+    answers: dict[str, Score] = {}  # drafts are often claimed, judged and returned: each text is graded once
     claims: list[tuple[Claim, Score]] = []
-
-    def grade(text: str, kind: str = "answer") -> Score:
-        if (found := grades.get((text, kind))) is None:
-            found = grades[text, kind] = task.grade(problem, text, kind)
-        return found
-
+    malformed = 0
     try:
         for call, reply, _ in session.events:
             kind = type(call)
             if kind is Ask:
                 agent = call.agent
-                calls[agent] = calls.get(agent, 0) + 1
-                tokens[agent] = tokens.get(agent, 0) + reply[1] + reply[2]
+                if agent in calls:
+                    calls[agent] += 1
+                    tokens[agent] += reply[1] + reply[2]
+                else:
+                    calls[agent], tokens[agent] = 1, reply[1] + reply[2]
             elif kind is Claim:
-                score = _grade_verdict(call, grade) if call.kind == "verdict" else grade(call.text, call.kind)
+                text = call.about if call.kind == "verdict" else call.text
+                if call.kind == "evidence":
+                    score = task.grade(problem, text, "evidence")
+                elif (score := answers.get(text)) is None:
+                    score = answers[text] = task.grade(problem, text)
+                if call.kind == "verdict":
+                    score = _VERDICTS.get((call.text, score.value >= 1.0), _NO_VERDICT)
                 claims.append((call, score))
-                malformed += score.read is None
+                if score.read is None:
+                    malformed += 1
             elif kind is Malformed:
                 malformed += 1
-        if session.answer is None:
+        answer = session.answer
+        if answer is None:
             team = Score(0.0, session.why or "the team gave no answer")
-        else:
-            team = grade(session.answer)
+        elif (team := answers.get(answer)) is None:
+            team = task.grade(problem, answer)
     except Exception as bad:  # a grader's bug must not be paid or punished as an answer
         status, team, claims = Status.FAILED, Score(0.0, f"the grader failed: {type(bad).__name__}: {bad}"), []
     return Outcome(status, team, tuple(claims), session.play.workflow.roster.names, calls, tokens, malformed)
 
 
-def _grade_verdict(claim: Claim, grade: Callable[[str], Score]) -> Score:
-    says = VERDICTS.get(claim.text)
-    if says is None:
-        return Score(0.0, f"expected the verdict 'right' or 'wrong', got {claim.text[:40]!r}")
-    truth = grade(claim.about).value >= 1.0
-    return Score(float(says is truth), f"said {claim.text}, it was {'right' if truth else 'wrong'}", claim.text)
+_VERDICTS = {
+    ("right", True): Score(1.0, "said right, it was right", "right"),
+    ("right", False): Score(0.0, "said right, it was wrong", "right"),
+    ("wrong", False): Score(1.0, "said wrong, it was wrong", "wrong"),
+    ("wrong", True): Score(0.0, "said wrong, it was right", "wrong"),
+}
+_NO_VERDICT = Score(0.0, "expected the verdict 'right' or 'wrong'")
 
 
 def team(outcome: Outcome) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """Seeds are hashed names, so neighbouring seeds, splits and turns never share a random stream."""
 
 from hashlib import blake2b
+from random import Random
+from typing import Any
 
 
 def seed_of(*parts: object) -> int:
@@ -10,3 +12,16 @@ def seed_of(*parts: object) -> int:
     True
     """
     return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "big")
+
+
+class LaterRandom:
+    """A `Random` named by `parts` that is seeded when it is first used: most talks never draw, and seeding costs more than a call."""
+
+    def __init__(self, *parts: object):
+        self._parts = parts
+
+    def __getattr__(self, name: str) -> Any:
+        drawn = Random(seed_of(*self.__dict__.pop("_parts")))
+        methods = {n: getattr(drawn, n) for n in dir(drawn) if not n.startswith("_")}
+        self.__dict__.update(methods)
+        return methods[name]

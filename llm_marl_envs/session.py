@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from random import Random
+from sys import maxsize
 from typing import NamedTuple
 
 from llm_marl_envs.errors import SessionOver, WorkflowError
-from llm_marl_envs.protocol import CALLS, NOTES, Ask, Call, Note, Spawn, Stop, Talk, UseTool, Workflow
-from llm_marl_envs.seeds import seed_of
+from llm_marl_envs.protocol import CALLS, NOTES, Ask, Call, Note, Spawn, Stop, Talk, Workflow
+from llm_marl_envs.seeds import LaterRandom
 from llm_marl_envs.tasks.base import Question
 
 Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": ...}
@@ -74,7 +74,7 @@ class Play:
     limits: Limits = field(default=Limits())
 
     def start(self) -> Talk:
-        return self.workflow.talk(self.question, Random(seed_of("talk", self.seed)))
+        return self.workflow.talk(self.question, LaterRandom("talk", self.seed))  # type: ignore[arg-type]
 
 
 class Session:
@@ -91,6 +91,7 @@ class Session:
         "turns",
         "tokens",
         "seconds",
+        "moves",
         "_talk",
         "_wave",
         "_next",
@@ -98,7 +99,9 @@ class Session:
         "_many",
         "_used",
         "_chats",
-        "_bounded",
+        "_metered",
+        "_max_calls",
+        "_max_turns",
     )
 
     def __init__(self, play: Play, replies: Iterable[Reply | str] = (), *, failure: str = ""):
@@ -109,9 +112,13 @@ class Session:
         self.status: Status | None = None
         self.why = ""
         self.calls, self.turns, self.tokens, self.seconds = 0, 0, 0, 0.0
+        self.moves = 0  # spawns and stops so far: `agents` is the same as long as this is
         self._used = set(self.agents)  # names that exist or have existed
         self._chats: dict[str, list[tuple[Ask, str]]] = {}
-        self._bounded = play.limits.tokens is not None or play.limits.seconds is not None
+        limits = play.limits
+        self._metered = limits.tokens is not None or limits.seconds is not None
+        self._max_calls = maxsize if limits.calls is None else limits.calls
+        self._max_turns = maxsize if limits.turns is None else limits.turns
         self._talk = play.start()
         self._wave: tuple[Call, ...] = ()
         self._next = 0
@@ -129,6 +136,11 @@ class Session:
         return self._wave[self._next :] if self._next else self._wave
 
     @property
+    def call(self) -> Call | None:
+        """The first waiting call, or None when the talk is over."""
+        return self._wave[self._next] if self.status is None else None
+
+    @property
     def over(self) -> bool:
         return self.status is not None
 
@@ -139,6 +151,8 @@ class Session:
 
     def messages(self, call: Ask) -> tuple[Message, ...]:
         """The chat that the agent sees for a call: its own conversation if `fresh=False`, then the prompt."""
+        if call.fresh and not call.system:
+            return ({"role": "user", "content": call.prompt},)
         chat = [] if call.fresh else self._chats.get(call.agent, [])
         system = (chat[0][0] if chat else call).system
         messages: list[Message] = [{"role": "system", "content": system}] if system else []
@@ -163,16 +177,18 @@ class Session:
                 self._chats[call.agent] = [(call, text)]
             else:
                 self._chats.setdefault(call.agent, []).append((call, text))
-        if self._bounded:
+        if self._metered:
             self.tokens += prompt_tokens + reply_tokens
             self.seconds += seconds
-        if self._next < len(self._wave):
-            self._got.append(text)
+        if not self._many:
+            self.turns += 1
+            self._advance(text)
         else:
             self._got.append(text)
-            self.turns += 1
-            self._advance(tuple(self._got) if self._many else text)
-        if self.status is None:
+            if self._next == len(self._wave):
+                self.turns += 1
+                self._advance(tuple(self._got))
+        if self.calls >= self._max_calls or self.turns >= self._max_turns or self._metered:
             self._check_limits()
 
     def fail(self, why: str) -> None:
@@ -198,8 +214,12 @@ class Session:
         send = self._talk.send
         try:
             event = send(value)
-            while isinstance(event, NOTES):
-                self._note(event)
+            while (kind := type(event)) in NOTES:
+                if kind is Spawn or kind is Stop:
+                    self._move(event)
+                elif event.agent not in self.agents:
+                    raise WorkflowError(self._absent(event.agent))
+                self.events.append(Event(event, None, self.turns))
                 event = send(None)
         except StopIteration as stop:
             if stop.value is not None and not isinstance(stop.value, str):
@@ -208,40 +228,47 @@ class Session:
                 ) from None
             self._end(Status.FINISHED, stop.value, "")
             return
-        if type(event) is tuple:
-            self._wave, self._many = event, True
-            if len(event) != 1:
-                self._check_wave(event)
-        else:
-            self._wave, self._many = (event,), False
-        self._next, self._got = 0, []
-        for call in self._wave:
-            if type(call) is not Ask and type(call) is not UseTool:
-                raise WorkflowError(f"{self.play.workflow} yielded {call!r}; expected Ask, UseTool, a note or a tuple of calls")
-            if call.agent not in self.agents:
-                raise WorkflowError(self._absent(call.agent))
+        self._many = kind is tuple
+        self._wave = event if self._many else (event,)
+        self._next = 0
+        if self._many:
+            self._got = []
+            self._check_wave(self._wave)
+        elif kind not in CALLS:
+            self._check_wave(self._wave)
+        elif event.agent not in self.agents:
+            raise WorkflowError(self._absent(event.agent))
 
     def _check_wave(self, wave: tuple[Call, ...]) -> None:
         if not wave:
             raise WorkflowError(f"{self.play.workflow} yielded an empty wave; leave it out")
+        for call in wave:
+            if type(call) not in CALLS:
+                raise WorkflowError(
+                    f"{self.play.workflow} yielded {call!r}; expected Ask, UseTool, a note or a tuple of calls"
+                )
+            if call.agent not in self.agents:
+                raise WorkflowError(self._absent(call.agent))
         asked = [call.agent for call in wave if type(call) is Ask]
         if len(asked) != len(set(asked)):
             raise WorkflowError(f"{self.play.workflow} asks one agent twice in a wave ({asked}); ask it in two waves")
 
-    def _note(self, note: Note) -> None:
+    def _move(self, note: Spawn | Stop) -> None:
         if type(note) is Spawn:
             roster = self.play.workflow.roster
             if note.agent not in roster.spawned:
                 raise WorkflowError(f"cannot spawn {note.agent!r}: the roster's spawned agents are {roster.spawned}")
             if note.agent in self._used:
-                raise WorkflowError(f"cannot spawn {note.agent!r} again: names are never reused in an episode; take the next one")
+                raise WorkflowError(
+                    f"cannot spawn {note.agent!r} again: names are never reused in an episode; take the next one"
+                )
             self._used.add(note.agent)
             self.agents.append(note.agent)
         elif note.agent not in self.agents:
             raise WorkflowError(self._absent(note.agent))
-        elif type(note) is Stop:
+        else:
             self.agents.remove(note.agent)
-        self.events.append(Event(note, None, self.turns))
+        self.moves += 1
 
     def _absent(self, agent: str) -> str:
         if agent in self._used:
@@ -252,15 +279,16 @@ class Session:
 
     def _check_limits(self) -> None:
         limits = self.play.limits
+        if self.status is not None:
+            return
         if limits.calls is not None and self.calls >= limits.calls and any(type(c) is Ask for c in self.waiting):
             self._end(Status.TRUNCATED, None, f"used all {limits.calls} calls")
         elif limits.turns is not None and self.turns >= limits.turns:
             self._end(Status.TRUNCATED, None, f"used all {limits.turns} turns")
-        elif self._bounded:
-            if limits.tokens is not None and self.tokens >= limits.tokens:
-                self._end(Status.TRUNCATED, None, f"used all {limits.tokens} tokens")
-            elif limits.seconds is not None and self.seconds >= limits.seconds:
-                self._end(Status.TRUNCATED, None, f"used all {limits.seconds} seconds")
+        elif limits.tokens is not None and self.tokens >= limits.tokens:
+            self._end(Status.TRUNCATED, None, f"used all {limits.tokens} tokens")
+        elif limits.seconds is not None and self.seconds >= limits.seconds:
+            self._end(Status.TRUNCATED, None, f"used all {limits.seconds} seconds")
 
     def _end(self, status: Status, answer: str | None, why: str) -> None:
         self._talk.close()

@@ -234,7 +234,7 @@ def _event_from_json(data: dict[str, Any]) -> Event:
     cls, wave = EVENT_TYPES[data.pop("event")], data.pop("wave")
     tokens, seconds, text = data.pop("tokens", (0, 0)), data.pop("seconds", 0.0), data.pop("reply", None)
     call: Call | Note = cls(**{k: _frozen(v) for k, v in data.items()})
-    reply = None if isinstance(call, NOTES) else Reply(text, *tokens, seconds)
+    reply = None if type(call) in NOTES else Reply(text, *tokens, seconds)
     if reply is not None and not isinstance(text, str):
         raise ValueError(f"a {cls.__name__} event without a reply")
     return Event(call, reply, wave)

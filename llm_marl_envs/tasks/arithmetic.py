@@ -6,7 +6,6 @@ import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from random import Random
 
 from llm_marl_envs.errors import UnknownName
@@ -68,7 +67,7 @@ def _problems(task: Arithmetic, split: str) -> tuple[Problem, ...]:
                 text=f"What is {' '.join(map(str, expression))}?",
                 answer_format="Give the answer in \\boxed{}.",
             ),
-            Fraction(value_of(expression)),
+            value_of(expression),
         )
         for i, expression in enumerate(chosen)
     )

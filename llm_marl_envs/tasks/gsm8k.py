@@ -50,4 +50,5 @@ def _problem(id: str, row: dict[str, str]) -> Problem:
     value = parse_number(gold)
     if value is None or not marked:
         raise DataError(f"{id}: expected an answer that ends in '#### <number>', got {row['answer'][-80:]!r}")
-    return Problem(Question(id, row["question"], answer_format="Give the final answer, a number, in \\boxed{}."), value)
+    plain = value.numerator if value.denominator == 1 else value  # whole numbers compare faster as int
+    return Problem(Question(id, row["question"], answer_format="Give the final answer, a number, in \\boxed{}."), plain)

@@ -17,7 +17,9 @@ PLAN = (
     "STRATEGY 1: ...\nDo not solve it yourself."
 )
 SYNTHESIZE = "Problem: {question}\n{solutions}\nCompare the solutions and write the final one. {form}"
-STRATEGY = re.compile(r"^[ \t*#-]{0,8}STRATEGY[ \t]{0,4}([0-9]{1,3})[ \t]{0,4}[:.)][ \t*]{0,4}(\S[^\n]{0,2000})", re.M | re.I)
+STRATEGY = re.compile(
+    r"^[ \t*#-]{0,8}STRATEGY[ \t]{0,4}([0-9]{1,3})[ \t]{0,4}[:.)][ \t*]{0,4}(\S[^\n]{0,2000})", re.M | re.I
+)
 
 
 @dataclass(frozen=True)

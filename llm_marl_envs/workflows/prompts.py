@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
-
 from llm_marl_envs.tasks.base import Question
-
-_BOXED = re.compile(r"\\boxed\s*\{([^{}]{0,200})\}")
 
 
 def solve(question: Question, advice: str = "") -> str:
     """The problem, how to answer it, and optionally a line of advice before that."""
+    if not (question.materials or advice):
+        return f"{question.text}\n{question.answer_format}"
     return "\n".join(part for part in (question.text, *question.materials, advice, question.answer_format) if part)
 
 
 def boxed(reply: str) -> str | None:
-    """What stands in a reply's last flat `\\boxed{...}` (its last 4,000 characters are read), or None."""
-    found = _BOXED.findall(reply[-4000:])
-    return found[-1].strip() if found else None
+    """What stands in a reply's last `\\boxed{...}` (flat, at most 200 characters), or None."""
+    start = reply.rfind("\\boxed{")
+    if start < 0:
+        return None
+    inside, closed, _ = reply[start + 7 : start + 208].partition("}")
+    return inside.strip() if closed and "{" not in inside else None

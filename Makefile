@@ -1,0 +1,49 @@
+# Two commands are all a new user types: `make demo` and `make test`. Each makes .venv if it is missing.
+PYTHON ?= python3
+PIP = .venv/bin/pip install --quiet --constraint constraints.txt
+export OMP_WAIT_POLICY = PASSIVE
+
+.PHONY: demo test slow lint bench results clean
+
+demo: .venv/.demo
+	.venv/bin/llm-marl study --arms shared shuffled --seeds 0 --steps 60 --eval-every 10 --out runs/demo
+	.venv/bin/llm-marl score runs/demo
+	@echo
+	@echo "Look at runs/demo/report.html and runs/demo/learning_curve.png. Then try:"
+	@echo "  .venv/bin/llm-marl play arithmetic/eval_opt-v0 --seat evaluator_0      take a seat in the team"
+	@echo "  .venv/bin/llm-marl train --method isolated --out runs/isolated         one policy per role"
+	@echo "  .venv/bin/llm-marl train --workflow voting --temperature 1 --out runs/voting"
+	@echo "  .venv/bin/llm-marl evaluate runs/demo/shared-seed0 --split validation"
+	@echo "  .venv/bin/llm-marl envs                                                all environments"
+
+test: .venv/.dev
+	.venv/bin/pytest -n 2 --dist loadfile -m "not slow"
+
+slow: .venv/.dev
+	.venv/bin/pytest -m slow
+
+lint: .venv/.dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright
+
+bench: .venv/.dev
+	.venv/bin/pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-columns=median,iqr,rounds -s
+
+# The figures of docs/results.md: about half an hour on two cores.
+results: .venv/.demo
+	.venv/bin/llm-marl study --arms shared isolated shuffled shared:solo --seeds 0 1 2 --steps 60 --eval-every 10 --out runs/results
+	.venv/bin/llm-marl score runs/results
+
+clean:
+	rm -rf .venv runs build dist *.egg-info
+
+.venv/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable '.[train,report]'
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable '.[train,data,report,dev]'
+	@touch $@

@@ -1,0 +1,165 @@
+"""The trainers' subcommands. What needs torch is imported when a command runs, so that --help is quick."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from baselines.args import TrainArgs
+from llm_marl_envs.errors import ConfigError, MissingExtra
+
+if TYPE_CHECKING:
+    from baselines.progress import Progress
+
+
+def train(args: Annotated[TrainArgs, tyro.conf.arg(name="")]) -> None:
+    """Train a team; writes a run folder with metrics, traces, checkpoints, curves and a report.
+
+    Ctrl-C finishes the current step, checkpoints and says how to go on; --resume goes on, also after a crash or kill.
+
+    Examples: `llm-marl train`, `llm-marl train --method isolated --out runs/isolated`,
+    `llm-marl train --workflow voting --set votes=5`, `llm-marl train --resume --out runs/latest`
+    """
+    _need_torch("training")
+    from baselines.report import write_report
+    from baselines.train import train as run
+
+    progress = _progress()
+    folder = run(args, progress)
+    if importlib.util.find_spec("matplotlib") is not None:
+        progress.console.print(f"report: {write_report([folder], folder)}")
+    progress.console.print(f"traces: {folder / 'traces'}; score them with: llm-marl score {folder}")
+
+
+def evaluate(
+    policy: Annotated[str, tyro.conf.Positional],
+    task: str | None = None,
+    workflow: str | None = None,
+    set: tuple[str, ...] | None = None,
+    split: str = "test",
+    problems: int = 0,
+    samples: int = 1,
+    temperature: float = 0.0,
+    max_tokens: int | None = None,
+    step: int | None = None,
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: int = 2,
+    out: Path | None = None,
+) -> None:
+    """Play a split with a policy and write the traces.
+
+    Examples: `llm-marl evaluate runs/latest`, `llm-marl evaluate runs/latest --workflow voting --temperature 1 --samples 4`,
+    `llm-marl evaluate Qwen/Qwen3-0.6B --task gsm8k --workflow eval_opt --max-tokens 1024`
+
+    Args:
+        policy: A run folder (its last checkpoint), or a model: a hub name, a local folder, or `tiny`.
+        task: Task name; by default the run's, or arithmetic.
+        workflow: Workflow name; by default the run's, or eval_opt.
+        set: Knobs as name=value; by default the run's.
+        split: The split to play.
+        problems: Play only the first so many problems; 0 plays all.
+        samples: Episodes per problem.
+        temperature: 0 is greedy.
+        max_tokens: New tokens per reply at most; by default the run's, or 40 for tiny and 1024 otherwise.
+        step: Which of the run's checkpoints; by default the last.
+        seed: Decides the sampling.
+        device: auto takes CUDA if there is one.
+        threads: CPU threads.
+        out: Trace file; by default eval-<split>.jsonl.gz in the run's traces folder, or in the current folder.
+    """
+    _need_torch("evaluation")
+    from baselines.evaluate import evaluate as run
+    from baselines.evaluate import traces_of
+    from baselines.runlog import RunLog
+    from baselines.train import Team
+    from baselines.types import Sampling
+    from llm_marl_envs.errors import UnknownName
+    from llm_marl_envs.trace import TraceWriter
+
+    folder = Path(policy)
+    is_run = (folder / "args.json").is_file()
+    args = _args_of(folder) if is_run else TrainArgs(model=policy, method="prompted")
+    tokens = max_tokens or (args.max_tokens if is_run or policy == "tiny" else 1024)
+    moved = (task or args.task, workflow or args.workflow) != (args.task, args.workflow)
+    knobs = set if set is not None else () if moved else args.set
+    changes = {"task": task or args.task, "workflow": workflow or args.workflow, "set": knobs, "max_tokens": tokens}
+    args = dataclasses.replace(args, **changes, device=device, threads=threads)
+    progress = _progress()
+    team = Team(args, progress)
+    if split not in team.task.splits:
+        raise UnknownName(f"split of {args.task}", split, team.task.splits)
+    at = 0
+    if is_run and team.method.learns:
+        log = RunLog(folder)
+        if not log.checkpoints():
+            raise ConfigError(f"{folder} has no checkpoint yet. Train on with: llm-marl train --resume --out {folder}")
+        at = step if step is not None else log.checkpoints()[-1]
+        if at not in log.checkpoints():
+            raise UnknownName(f"checkpoint in {folder}", str(at), map(str, log.checkpoints()))
+        team.policies.restore(log.checkpoint_folder(at))
+    chosen = team.task.problems(split)[: problems or None]
+    sampling = Sampling(temperature, tokens)
+    done = run(
+        team.task, team.workflow, chosen, team.route, team.engine,
+        sampling=sampling, samples=samples, limits=team.limits, seed=seed,
+    )  # fmt: skip
+    progress.evaluated(at, done)
+    path = out or (folder / "traces" if is_run else Path()) / f"eval-{split}.jsonl.gz"
+    path.unlink(missing_ok=True)
+    entry = f"{folder.name if is_run else policy} {args.workflow} {split}" + (f" T={temperature:g}" if temperature else "")
+    meta = {"entry": entry, "model": args.model, "step": at, "seed": seed, "temperature": temperature}
+    with TraceWriter(path) as writer:
+        for trace in traces_of(done.episodes, team.spec, split, meta):
+            writer.write(trace)
+    progress.console.print(f"{len(done.episodes)} traces in {path}; score them with: llm-marl score {path}")
+
+
+def study(
+    args: Annotated[TrainArgs, tyro.conf.arg(name="")],
+    arms: tuple[str, ...] = ("shared", "shuffled"),
+    seeds: tuple[int, ...] = (0,),
+) -> None:
+    """Train several arms over several seeds, and compare them in one report and one table.
+
+    An arm is a method, or method:workflow, as in shared:solo (the single-agent control). Finished runs are kept, interrupted
+    ones go on. This is what `make demo` runs.
+
+    Args:
+        args: As for `llm-marl train`; --out holds one run folder per arm and seed.
+        arms: What to compare; the first is the one the report looks into.
+        seeds: Each arm is trained with each seed.
+    """
+    _need_torch("training")
+    from baselines.study import run_study
+
+    run_study(args, arms, seeds, _progress())
+
+
+def _args_of(folder: Path) -> TrainArgs:
+    stored = json.loads((folder / "args.json").read_text())
+    known = {f.name for f in dataclasses.fields(TrainArgs)}
+    return TrainArgs(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k in known}, out=folder)
+
+
+def _need_torch(what: str) -> None:
+    """Raises MissingExtra if the train extra is not there. Also quiets spinning threads before torch is first imported."""
+    for module in ("torch", "transformers", "peft"):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtra(what, "train")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else a busy neighbour makes two threads 20 times slower
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+
+
+def _progress() -> Progress:
+    from baselines.progress import Progress
+
+    return Progress()
