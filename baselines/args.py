@@ -79,7 +79,16 @@ class TrainArgs:
     """Go on with the run in --out after an interruption."""
 
     def __post_init__(self):
-        positive = ("steps", "problems", "samples", "max_tokens", "micro_batch", "eval_every", "checkpoint_every", "threads")
+        positive = (
+            "steps",
+            "problems",
+            "samples",
+            "max_tokens",
+            "micro_batch",
+            "eval_every",
+            "checkpoint_every",
+            "threads",
+        )
         for name in positive:
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} starts at 1; got {getattr(self, name)}")

@@ -113,7 +113,9 @@ def evaluate(
     progress.evaluated(at, done)
     path = out or (folder / "traces" if is_run else Path()) / f"eval-{split}.jsonl.gz"
     path.unlink(missing_ok=True)
-    entry = f"{folder.name if is_run else policy} {args.workflow} {split}" + (f" T={temperature:g}" if temperature else "")
+    entry = f"{folder.name if is_run else policy} {args.workflow} {split}" + (
+        f" T={temperature:g}" if temperature else ""
+    )
     meta = {"entry": entry, "model": args.model, "step": at, "seed": seed, "temperature": temperature}
     with TraceWriter(path) as writer:
         for trace in traces_of(done.episodes, team.spec, split, meta):

@@ -47,7 +47,9 @@ class Policies:
     bfloat16 autocast and a frozen backbone is stored in bfloat16.
     """
 
-    def __init__(self, path: str, names: tuple[str, ...], *, lora_rank: int = 0, device: str = "cpu", train: bool = True):
+    def __init__(
+        self, path: str, names: tuple[str, ...], *, lora_rank: int = 0, device: str = "cpu", train: bool = True
+    ):
         import torch
 
         self.path, self.names, self.device, self.lora_rank = path, names, device, lora_rank
@@ -94,7 +96,9 @@ class Policies:
                 missing, unexpected = model.load_state_dict(state, strict=False)
                 tied = set(getattr(model, "_tied_weights_keys", None) or ())
                 if unexpected or set(missing) - tied:
-                    raise ConfigError(f"{folder / name} does not fit {self.path}: missing {missing}, unexpected {unexpected}")
+                    raise ConfigError(
+                        f"{folder / name} does not fit {self.path}: missing {missing}, unexpected {unexpected}"
+                    )
             else:
                 from peft import set_peft_model_state_dict
 
@@ -133,13 +137,17 @@ def load_tokenizer(path: str) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as bad:
-        raise ConfigError(f"cannot load the tokenizer of {path!r}: {str(bad).splitlines()[0][:200]}. {_ADVICE}") from None
+        raise ConfigError(
+            f"cannot load the tokenizer of {path!r}: {str(bad).splitlines()[0][:200]}. {_ADVICE}"
+        ) from None
     if not tokenizer.chat_template:
         raise ConfigError(f"the tokenizer of {path!r} has no chat template; use an instruction-tuned model")
     return tokenizer
 
 
-_ADVICE = "Give a local folder in the hub's layout, a hub name such as Qwen/Qwen3-0.6B (needs the network once), or 'tiny'."
+_ADVICE = (
+    "Give a local folder in the hub's layout, a hub name such as Qwen/Qwen3-0.6B (needs the network once), or 'tiny'."
+)
 
 
 def _check_path(path: str) -> None:

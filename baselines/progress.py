@@ -58,7 +58,12 @@ class Progress:
 
     @contextmanager
     def _open(self) -> Iterator[None]:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+        )
         with Bars(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console) as bars:
             self._bars = bars
             try:

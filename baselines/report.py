@@ -9,6 +9,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
@@ -30,8 +31,8 @@ Points = Sequence[tuple[int, float]]  # (step, value)
 Draw = Callable[["Axes"], None]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito (2008), without yellow
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
-INK, RULE = "#24292f", "#d8dee4"  # in the page these become its own, light or dark
-LOOK = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), INK)
+INK, RULE = "#24292f", "#d8dee4"
+LOOK: Any = {"text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK}
 LOOK |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": RULE}
 LOOK |= {"axes.titlesize": "medium", "text.parse_math": False, "svg.fonttype": "none"}
 RATES = {"first_draft": "first draft right", "accept_if_right": "accept if right", "reject_if_wrong": "reject if wrong"}
@@ -99,37 +100,33 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     if not folders:
         raise ConfigError("a report needs at least one run folder")
     raw = [_read_run(Path(folder)) for folder in folders]
-    parts = [[str(args.get("method")), str(args.get("workflow")), *args.get("set", ())] for args, *_ in raw]
-    labels = [f"{' '.join(part)}, seed {args.get('seed')}" for part, (args, *_) in zip(parts, raw, strict=True)]
     arms = [{key: value for key, value in args.items() if key != "seed"} for args, *_ in raw]
     distinct = [arm for i, arm in enumerate(arms) if arm not in arms[:i]]
+    parts = [(args.get("method"), args.get("workflow"), *args.get("set", ())) for args, *_ in raw]
+    labels = [
+        f"{' '.join(map(str, part))}, seed {args.get('seed')}" for part, (args, *_) in zip(parts, raw, strict=True)
+    ]
     runs = []
-    for i, (label, arm) in enumerate(zip(labels, arms, strict=True)):
+    for i, label in enumerate(labels):
         name = f"{label} ({Path(folders[i]).name})" if labels.count(label) > 1 else label
-        style = {"color": COLOURS[distinct.index(arm) % 6], "linestyle": DASHES[arms[:i].count(arm) % 4]}
+        style = {"color": COLOURS[distinct.index(arms[i]) % 6], "linestyle": DASHES[arms[:i].count(arms[i]) % 4]}
         runs.append(Run(*raw[i], name, style))
     return runs
 
 
 def _read_run(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
     if not (folder / "args.json").is_file():
-        raise ConfigError(
-            f"{folder} is not a run folder: it has no args.json. Give a folder that `llm-marl train` wrote."
-        )
+        raise ConfigError(f"{folder} is not a run folder: no args.json. Give a folder that `llm-marl train` wrote.")
+    metrics, ends = folder / "metrics.jsonl", ("accuracy", "accuracy_low", "accuracy_high")
     try:
         args = dict(json.loads((folder / "args.json").read_text()))
-        lines = read_lines(folder / "metrics.jsonl") if (folder / "metrics.jsonl").exists() else []
-        evals, trains = ([x for x in lines if x["kind"] == kind and x["step"] >= 0] for kind in ("eval", "train"))
-        evals = [
-            line | {"interval": Interval(*(line[f"accuracy{end}"] for end in ("", "_low", "_high")))} for line in evals
-        ]
+        lines = [line for line in (read_lines(metrics) if metrics.exists() else []) if line["step"] >= 0]
+        evals = [x | {"interval": Interval(*(x[end] for end in ends))} for x in lines if x["kind"] == "eval"]
     except (OSError, ValueError, KeyError, TypeError) as bad:
         raise ConfigError(f"cannot read the run in {folder}: {type(bad).__name__}: {bad}") from None
     if not evals:
-        raise ConfigError(
-            f"{folder} has no evaluation yet. Wait for its first one, or go on with it: llm-marl train --resume"
-        )
-    return args, evals, trains
+        raise ConfigError(f"{folder} has no evaluation yet. Wait for the first, or go on: llm-marl train --resume")
+    return args, evals, [x for x in lines if x["kind"] == "train"]
 
 
 def headline(runs: Sequence[Run]) -> str:
@@ -141,7 +138,7 @@ def headline(runs: Sequence[Run]) -> str:
     if len(runs[0].evals) == 1:
         said = f"Held-out accuracy is {before} at step {step} ({label})"
     elif not apart:
-        said += ", a change within the intervals"
+        said += ", with overlapping intervals"
     arms = [f"{run.label}: {start} → {end}" for run, (start, end) in zip(runs[1:], others, strict=True)]
     return "; ".join([said, *arms]) + "."
 
@@ -192,6 +189,7 @@ def _draw_runs(axes: Axes, runs: Sequence[Run], key: str, unit: str) -> None:
     for run in runs:
         steps, values = zip(*(_series(run.evals, key) or [(0, math.nan)]), strict=True)
         axes.plot(steps, values, **run.style, marker="o", markersize=3.5, label=run.label)
+    axes.margins(y=0.15)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(unit)
 
@@ -218,7 +216,8 @@ def _draw_named(axes: Axes, series: Mapping[str, Points], unit: str) -> None:
     place = math.inf
     for y, name, colour in sorted(ends, reverse=True):
         place = min(place - 0.07, y)
-        axes.annotate(f"  {name}", (1, place), xycoords=("axes fraction", "data"), color=colour, va="center")
+        at = axes.get_yaxis_transform()  # x in the axes, y in the data
+        axes.text(1.015, place, name, transform=at, color=colour, va="center")
     axes.set_ylabel(unit)
 
 
@@ -248,9 +247,9 @@ def _render(panels: Mapping[str, Draw], form: str) -> bytes:
         figure.savefig(buffer := BytesIO(), format=form, dpi=150, metadata=bare, transparent=form == "svg")
     drawn = buffer.getvalue()
     if form == "svg":
-        drawn = (
-            drawn[drawn.index(b"<svg") :].replace(INK.encode(), b"currentColor").replace(RULE.encode(), b"var(--rule)")
-        )
+        drawn = drawn[drawn.index(b"<svg") :]
+        for colour, of_page in ((INK, b"currentColor"), (RULE, b"var(--rule)"), (COLOURS[0].lower(), b"var(--blue)")):
+            drawn = drawn.replace(colour.encode(), of_page)
     return drawn
 
 
@@ -267,8 +266,7 @@ def _write(path: Path, data: bytes) -> Path:
         aside.write_bytes(data)
         os.replace(aside, path)
     except OSError as bad:
-        aside.unlink(missing_ok=True)
-        raise WriteFailed(
-            f"cannot write {path}: {bad.strerror or bad}. Free some space, or choose another place."
-        ) from bad
+        with suppress(OSError):
+            aside.unlink()
+        raise WriteFailed(f"cannot write {path}: {bad.strerror or bad}. Free space or write elsewhere.") from bad
     return path

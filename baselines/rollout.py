@@ -66,7 +66,12 @@ def forks(episode: Episode, turn: int, samples: int, seed: int) -> list[Start]:
     lived = tuple(t for t in episode.turns if t.index < turn)
     return [
         Start(
-            episode.session.fork(turn), episode.problem, turn, k, seed_of(seed, episode.session.play.seed, turn, k), lived
+            episode.session.fork(turn),
+            episode.problem,
+            turn,
+            k,
+            seed_of(seed, episode.session.play.seed, turn, k),
+            lived,
         )
         for k in range(samples)
     ]
@@ -162,4 +167,3 @@ def _episode(running: _Running, task: Task, rule: Rule) -> Episode:
     outcome = outcome_of(running.session, task, start.problem)
     rewards = rewards_of(outcome, rule)
     return Episode(running.session, start.problem, start.group, start.sample, tuple(running.turns), outcome, rewards)
-

@@ -1,11 +1,11 @@
 """A run folder: everything a run leaves behind, written so that a kill at any moment loses nothing that was finished.
 
-    args.json             the settings
-    metrics.jsonl         one line per training step and per evaluation; the same for two runs of one seed, byte for byte
-    timing.jsonl          seconds per step (not reproducible, so kept apart)
-    traces/*.jsonl.gz     episodes: train-000010, eval-000020, ...
-    checkpoints/step-N/   policies in the hub's layout, optimizer state
-    learning_curve.png, report.html
+args.json             the settings
+metrics.jsonl         one line per training step and per evaluation; the same for two runs of one seed, byte for byte
+timing.jsonl          seconds per step (not reproducible, so kept apart)
+traces/*.jsonl.gz     episodes: train-000010, eval-000020, ...
+checkpoints/step-N/   policies in the hub's layout, optimizer state
+learning_curve.png, report.html
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class RunLog:
             changed = sorted(k for k in before.keys() | args.keys() if before.get(k) != args.get(k))
             if changed:
                 was = ", ".join(f"{k}: {before.get(k)!r} then, {args.get(k)!r} now" for k in changed)
-                raise ConfigError(f"cannot resume {folder} with other settings ({was}). Use the same, or another --out.")
+                raise ConfigError(
+                    f"cannot resume {folder} with other settings ({was}). Use the same, or another --out."
+                )
         else:
             log._guard(lambda: folder.mkdir(parents=True, exist_ok=True))
             log._write(path, (json.dumps(args, indent=2) + "\n").encode())

@@ -25,7 +25,9 @@ def run_study(args: TrainArgs, arms: Sequence[str], seeds: Sequence[int], progre
     (args.out / "results.md").write_text(table)
     report = write_report(runs, args.out)
     progress.console.print(table, markup=False, highlight=False)
-    progress.console.print(f"report: {report}\ncurves: {args.out / 'learning_curve.png'}\ntable:  {args.out / 'results.md'}")
+    progress.console.print(
+        f"report: {report}\ncurves: {args.out / 'learning_curve.png'}\ntable:  {args.out / 'results.md'}"
+    )
     return report
 
 

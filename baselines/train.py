@@ -173,7 +173,9 @@ def pick_problems(problems: Sequence[Problem], count: int, step: int, seed: int)
 
 def pick_device(wanted: str) -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda, but torch finds no CUDA device. Use --device cpu or auto, or install a CUDA build.")
+        raise ConfigError(
+            "--device cuda, but torch finds no CUDA device. Use --device cpu or auto, or install a CUDA build."
+        )
     return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -200,14 +202,17 @@ def _describe(episodes: Sequence[Episode], usable: Sequence[Episode]) -> dict[st
 def _evaluate(team: Team, log: RunLog, step: int, progress: Progress) -> None:
     evaluation = team.evaluate()
     log.metrics({"step": step, "kind": "eval", **evaluation.record()})
-    log.traces(
-        f"eval-{step:06d}", traces_of(evaluation.episodes, team.spec, team.eval_split, _whose(team.args, step))
-    )
+    log.traces(f"eval-{step:06d}", traces_of(evaluation.episodes, team.spec, team.eval_split, _whose(team.args, step)))
     progress.evaluated(step, evaluation)
 
 
 def _whose(args: TrainArgs, step: int) -> dict[str, Any]:
-    return {"entry": f"{args.method} {args.workflow} seed {args.seed}", "model": args.model, "step": step, "seed": args.seed}
+    return {
+        "entry": f"{args.method} {args.workflow} seed {args.seed}",
+        "model": args.model,
+        "step": step,
+        "seed": args.seed,
+    }
 
 
 def _save(folder: Path, team: Team, learner: Learner) -> None:

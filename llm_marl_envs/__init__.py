@@ -1,10 +1,10 @@
 """PettingZoo environments in which language-model roles are the agents and texts are the actions.
 
-    env = llm_marl_envs.make("arithmetic/eval_opt-v0")
-    env.reset(seed=0)
-    for agent in env.agent_iter():
-        observation, reward, termination, truncation, info = env.last()
-        env.step(None if termination or truncation else my_model(observation["messages"]))
+env = llm_marl_envs.make("arithmetic/eval_opt-v0")
+env.reset(seed=0)
+for agent in env.agent_iter():
+    observation, reward, termination, truncation, info = env.last()
+    env.step(None if termination or truncation else my_model(observation["messages"]))
 """
 
 from llm_marl_envs.catalog import EnvSpec, env_ids, make, make_task, make_workflow

@@ -127,7 +127,9 @@ def share_knobs(task: str, workflow: str, knobs: Mapping[str, Any]) -> tuple[dic
         if knob not in of_task | of_workflow:
             raise UnknownName(f"knob of {task} or {workflow}", knob, of_task | of_workflow)
         if knob in of_task & of_workflow:
-            raise ConfigError(f"both {task} and {workflow} have a knob {knob!r}; build them apart and use WorkflowEnv(...)")
+            raise ConfigError(
+                f"both {task} and {workflow} have a knob {knob!r}; build them apart and use WorkflowEnv(...)"
+            )
     return (
         {k: v for k, v in knobs.items() if k in of_task},
         {k: v for k, v in knobs.items() if k in of_workflow},

@@ -65,7 +65,9 @@ def envs(name: Annotated[str, tyro.conf.Positional] = "") -> None:
     """
     packages = ("llm_marl_envs.tasks", "llm_marl_envs.workflows", "baselines.methods")
     if not name:
-        table = Table("environment id", "task", "workflow", title="llm_marl_envs.make(id, split=..., reward=..., **knobs)")
+        table = Table(
+            "environment id", "task", "workflow", title="llm_marl_envs.make(id, split=..., reward=..., **knobs)"
+        )
         for env_id in env_ids():
             task, workflow = split_id(env_id)
             table.add_row(env_id, _summary(packages[0], task), _summary(packages[1], workflow))
@@ -168,5 +170,7 @@ def _explain(package: str, name: str) -> None:
         OUT.print(table)
     thing = build(package, name, {})
     if hasattr(thing, "roster"):
-        OUT.print(f"agents: {', '.join(thing.roster.present)}" + "".join(f", {a} (spawned)" for a in thing.roster.spawned))
+        OUT.print(
+            f"agents: {', '.join(thing.roster.present)}" + "".join(f", {a} (spawned)" for a in thing.roster.spawned)
+        )
     OUT.print()

@@ -133,6 +133,29 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         session.reply(action)
         self._settle()
 
+    def last(self, observe: bool = True) -> tuple[Observation | None, float, bool, bool, dict[str, Any]]:
+        """PettingZoo's, without its detours: it is half of a scripted step's time."""
+        agent = self.agent_selection
+        return (
+            {"messages": self._chats.get(agent, ())} if observe else None,
+            self._cumulative_rewards[agent],
+            self.terminations[agent],
+            self.truncations[agent],
+            self.infos[agent],
+        )
+
+    def _was_dead_step(self, action: str | None) -> None:
+        """Remove the selected agent, which is done. When the episode is over the next one follows at once: all are done."""
+        assert self.session is not None
+        if self.session.status is None or action is not None:
+            return super()._was_dead_step(action)  # type: ignore[arg-type]
+        agent = self.agents.pop(0)
+        for of_agent in (self.rewards, self._cumulative_rewards, self.terminations, self.truncations, self.infos):
+            del of_agent[agent]
+        if self.agents:
+            self.agent_selection = self.agents[0]
+            self._clear_rewards()
+
     def observe(self, agent: str) -> Observation:
         return {"messages": self._chats.get(agent, ())}
 
@@ -230,13 +253,11 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         assert self.problem is not None
         outcome = self.outcome = outcome_of(session, self.task, self.problem)
         rewards = rewards_of(outcome, self.rule)
-        finished = outcome.status is Status.FINISHED
+        status, score, why = outcome.status.value, outcome.team.value, outcome.team.why
+        ended = self.terminations if outcome.status is Status.FINISHED else self.truncations
         for agent in self.agents:
-            self.rewards[agent] = rewards[agent]
-            self._cumulative_rewards[agent] += rewards[agent]
-            if finished:
-                self.terminations[agent] = True
-            else:
-                self.truncations[agent] = True
-            self.infos[agent] = {"status": str(outcome.status), "score": outcome.team.value, "why": outcome.team.why}
-        self._deads_step_first()
+            reward = self.rewards[agent] = rewards[agent]
+            self._cumulative_rewards[agent] += reward
+            ended[agent] = True
+            self.infos[agent] = {"status": status, "score": score, "why": why}
+        self.agent_selection = self.agents[0]

@@ -22,11 +22,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from llm_marl_envs.tasks.base import Question
 
+# Calls and notes are values: nothing changes a call once it is made. But `frozen=True` makes the constructor twice as slow, and with
+# ten of them in a short episode that is an eighth of an environment's step.
+
+
 AskKind = Literal["message", "decision", "return", "aggregate"]
 ClaimKind = Literal["answer", "verdict", "evidence"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Ask:
     """A call to an agent, answered with its text.
 
@@ -44,7 +48,7 @@ class Ask:
     kind: AskKind = "message"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class UseTool:
     """A call to one of the task's tools on behalf of `agent`, answered with the tool's text."""
 
@@ -53,7 +57,7 @@ class UseTool:
     args: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Spawn:
     """Note: `agent` exists from here on (its name must be in the roster's `spawned` part)."""
 
@@ -61,7 +65,7 @@ class Spawn:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Stop:
     """Note: `agent` is dismissed and its name is never used again."""
 
@@ -69,7 +73,7 @@ class Stop:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Claim:
     """Note: grade `text` as `agent`'s own work. The grade never flows back into a prompt.
 
@@ -82,7 +86,7 @@ class Claim:
     about: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Malformed:
     """Note: `agent`'s last reply could not be read as what was `expected`; the workflow has gone on without it."""
 
@@ -103,7 +107,7 @@ class Roster:
     Roles in `spawned` exist only after a `Spawn`; the others are there from the start.
     """
 
-    __slots__ = ("present", "spawned", "names", "roles", "_role")
+    __slots__ = ("_role", "names", "present", "roles", "spawned")
 
     def __init__(self, *, spawned: Mapping[str, int] | None = None, **roles: int):
         def named(counts: Mapping[str, int]) -> dict[str, str]:

@@ -64,6 +64,9 @@ class Event(NamedTuple):
     wave: int
 
 
+_new = tuple.__new__  # a NamedTuple's own constructor takes twice as long, and there are two of these per call
+
+
 @dataclass(frozen=True, slots=True)
 class Play:
     """Everything that decides a talk except the replies."""
@@ -81,27 +84,26 @@ class Session:
     """Plays one talk: `waiting` says which calls are unanswered, `reply` answers the first of them."""
 
     __slots__ = (
-        "play",
-        "events",
-        "agents",
-        "answer",
-        "status",
-        "why",
-        "calls",
-        "turns",
-        "tokens",
-        "seconds",
-        "moves",
-        "_talk",
-        "_wave",
-        "_next",
         "_got",
         "_many",
-        "_used",
-        "_chats",
-        "_metered",
         "_max_calls",
         "_max_turns",
+        "_metered",
+        "_next",
+        "_spawned",
+        "_talk",
+        "_wave",
+        "agents",
+        "answer",
+        "calls",
+        "events",
+        "moves",
+        "play",
+        "seconds",
+        "status",
+        "tokens",
+        "turns",
+        "why",
     )
 
     def __init__(self, play: Play, replies: Iterable[Reply | str] = (), *, failure: str = ""):
@@ -113,8 +115,7 @@ class Session:
         self.why = ""
         self.calls, self.turns, self.tokens, self.seconds = 0, 0, 0, 0.0
         self.moves = 0  # spawns and stops so far: `agents` is the same as long as this is
-        self._used = set(self.agents)  # names that exist or have existed
-        self._chats: dict[str, list[tuple[Ask, str]]] = {}
+        self._spawned: tuple[str, ...] = ()
         limits = play.limits
         self._metered = limits.tokens is not None or limits.seconds is not None
         self._max_calls = maxsize if limits.calls is None else limits.calls
@@ -153,13 +154,24 @@ class Session:
         """The chat that the agent sees for a call: its own conversation if `fresh=False`, then the prompt."""
         if call.fresh and not call.system:
             return ({"role": "user", "content": call.prompt},)
-        chat = [] if call.fresh else self._chats.get(call.agent, [])
+        chat = [] if call.fresh else self._conversation(call.agent)
         system = (chat[0][0] if chat else call).system
         messages: list[Message] = [{"role": "system", "content": system}] if system else []
         for asked, said in chat:
             messages += ({"role": "user", "content": asked.prompt}, {"role": "assistant", "content": said})
         messages.append({"role": "user", "content": call.prompt})
         return tuple(messages)
+
+    def _conversation(self, agent: str) -> list[tuple[Ask, str]]:
+        """What the agent was asked and said since it was last asked afresh."""
+        chat: list[tuple[Ask, str]] = []
+        for call, reply, _ in reversed(self.events):
+            if type(call) is Ask and call.agent == agent:
+                assert reply is not None
+                chat.append((call, reply.text))
+                if call.fresh:
+                    break
+        return chat[::-1]
 
     def reply(self, text: str, prompt_tokens: int = 0, reply_tokens: int = 0, seconds: float = 0.0) -> None:
         """Answer the first waiting call. Raises SessionOver if nothing is waiting."""
@@ -169,14 +181,11 @@ class Session:
                 f"start a new one, or fork() an earlier turn"
             )
         call = self._wave[self._next]
-        self.events.append(Event(call, Reply(text, prompt_tokens, reply_tokens, seconds), self.turns))
+        said = _new(Reply, (text, prompt_tokens, reply_tokens, seconds))
+        self.events.append(_new(Event, (call, said, self.turns)))
         self._next += 1
         if type(call) is Ask:
             self.calls += 1
-            if call.fresh:
-                self._chats[call.agent] = [(call, text)]
-            else:
-                self._chats.setdefault(call.agent, []).append((call, text))
         if self._metered:
             self.tokens += prompt_tokens + reply_tokens
             self.seconds += seconds
@@ -219,7 +228,7 @@ class Session:
                     self._move(event)
                 elif event.agent not in self.agents:
                     raise WorkflowError(self._absent(event.agent))
-                self.events.append(Event(event, None, self.turns))
+                self.events.append(_new(Event, (event, None, self.turns)))
                 event = send(None)
         except StopIteration as stop:
             if stop.value is not None and not isinstance(stop.value, str):
@@ -258,11 +267,11 @@ class Session:
             roster = self.play.workflow.roster
             if note.agent not in roster.spawned:
                 raise WorkflowError(f"cannot spawn {note.agent!r}: the roster's spawned agents are {roster.spawned}")
-            if note.agent in self._used:
+            if note.agent in self._spawned:
                 raise WorkflowError(
                     f"cannot spawn {note.agent!r} again: names are never reused in an episode; take the next one"
                 )
-            self._used.add(note.agent)
+            self._spawned += (note.agent,)
             self.agents.append(note.agent)
         elif note.agent not in self.agents:
             raise WorkflowError(self._absent(note.agent))
@@ -271,7 +280,7 @@ class Session:
         self.moves += 1
 
     def _absent(self, agent: str) -> str:
-        if agent in self._used:
+        if agent in self.play.workflow.roster.present or agent in self._spawned:
             return f"{agent!r} was stopped and cannot act again"
         if agent in self.play.workflow.roster:
             return f"{agent!r} acts before it was spawned; yield Spawn({agent!r}, by=...) first"

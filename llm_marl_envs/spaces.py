@@ -25,7 +25,9 @@ class UnicodeText(spaces.Space[str]):
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         if mask is not None or probability is not None:
             raise ValueError("UnicodeText takes no mask: a text action has no finite set of choices to mask")
-        picks = self.np_random.integers(len(self.ALPHABET), size=int(self.np_random.integers(min(32, self.max_length) + 1)))
+        picks = self.np_random.integers(
+            len(self.ALPHABET), size=int(self.np_random.integers(min(32, self.max_length) + 1))
+        )
         return "".join(self.ALPHABET[i] for i in picks)
 
     def contains(self, x: Any) -> bool:

@@ -182,7 +182,9 @@ def check_task(task: Task, sample: int = 200) -> None:
             for text in (None, *GARBAGE, problem.question.text):
                 score = task.grade(problem, text)
                 assert isinstance(score, Score) and 0.0 <= score.value <= 1.0, f"{score} is not a score in [0, 1]"
-                assert score.value == 0.0 or text == problem.question.text, f"{text!r:.60} is paid {score.value} on {id}"
+                assert score.value == 0.0 or text == problem.question.text, (
+                    f"{text!r:.60} is paid {score.value} on {id}"
+                )
 
 
 def playthrough(workflow: Workflow, question: Question, replies: Sequence[str], seed: int = 0) -> str:
@@ -198,4 +200,6 @@ def check_playthrough(path: str | Path, text: str, *, update: bool = False) -> N
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     golden = path.read_text(encoding="utf-8") if path.exists() else "(no such file)"
-    assert golden == text, f"{path} differs from this playthrough; look at the difference, then update the golden file:\n{text}"
+    assert golden == text, (
+        f"{path} differs from this playthrough; look at the difference, then update the golden file:\n{text}"
+    )

@@ -85,7 +85,7 @@ class Trace:
     @property
     def id(self) -> str:
         """Names this very episode: 16 hexadecimal digits of its last digest."""
-        return (self.digests or self.chain())[-1][:16]
+        return str((self.digests or self.chain())[-1])[:16]
 
     @property
     def env_id(self) -> str:
@@ -109,7 +109,8 @@ class Trace:
         self._compare(session)
         if len(session.events) != len(self.events):
             raise ReplayMismatch(
-                f"the trace has {len(self.events)} events; its workflow produces {len(session.events)}", len(session.events)
+                f"the trace has {len(self.events)} events; its workflow produces {len(session.events)}",
+                len(session.events),
             )
         ended = session.status or (Status.FAILED if self.status is Status.FAILED else None)
         if self.status is not Status.FAILED and (ended, session.answer) != (self.status, self.answer):
@@ -149,7 +150,8 @@ class Trace:
             return
         if len(self.digests) != len(self.events) + 1:
             raise ReplayMismatch(
-                f"{len(self.digests)} digests for {len(self.events)} events; expected one each and one for the ending", 0
+                f"{len(self.digests)} digests for {len(self.events)} events; expected one each and one for the ending",
+                0,
             )
         for i, (got, want) in enumerate(zip(self.digests, self.chain(), strict=True)):
             if got != want:
@@ -272,7 +274,10 @@ def transcript(session: Session, outcome: Outcome | None = None) -> str:
         if reply is not None:
             lines += [_indent(reply.text)]
     if session.status is not None:
-        lines += ["", f"status: {outcome.status if outcome else session.status}{f' ({session.why})' if session.why else ''}"]
+        lines += [
+            "",
+            f"status: {outcome.status if outcome else session.status}{f' ({session.why})' if session.why else ''}",
+        ]
         lines += [f"answer: {session.answer}"]
     if outcome is not None:
         lines += [f"score: {outcome.team.value:g} ({outcome.team.why})"]
@@ -366,7 +371,9 @@ def read_traces(path: str | Path) -> Iterator[Trace]:
     try:
         lines, torn = _whole_lines(path)
     except OSError as bad:
-        raise TraceError(f"cannot read {path}: {bad.strerror or bad}. Expected a file written by TraceWriter.") from None
+        raise TraceError(
+            f"cannot read {path}: {bad.strerror or bad}. Expected a file written by TraceWriter."
+        ) from None
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

@@ -28,7 +28,9 @@ class TransformersEngine:
 
     def generate(self, requests: list[Request], sampling: Sampling) -> list[Completion]:
         """One completion per request, in order; one or more batches per policy."""
-        prompts = [self.chat.follow(r.context, r.messages) if r.context else self.chat.open(r.messages) for r in requests]
+        prompts = [
+            self.chat.follow(r.context, r.messages) if r.context else self.chat.open(r.messages) for r in requests
+        ]
         by_policy: dict[str, list[int]] = defaultdict(list)
         for i, request in enumerate(requests):
             by_policy[request.policy].append(i)

@@ -36,12 +36,14 @@ _HIDDEN = "hidden characters, or digits other than 0-9"
 class Found(NamedTuple):
     """A reply's final number, None if it has none, and one short phrase that says why."""
 
-    value: Fraction | None
+    value: Fraction | int | None
     why: str
 
 
 def final_number(text: str) -> Found:
     """The number a reply commits to, by the rules above. Never raises, whatever the text."""
+    if text[-1:] == "}" and (plain := _plain_box(text)) is not None:
+        return Found(plain, "last boxed")
     start = _box_before(text, 0, len(text))
     if start >= 0:
         return _last_box(text, start)
@@ -58,6 +60,16 @@ def parse_number(text: str) -> Fraction | None:
     return _only_number(text).value
 
 
+def _plain_box(text: str) -> int | None:
+    """What most trained replies end on, read fast: one box, a sentence before it or nothing, a short whole number in it."""
+    start = text.find("\\boxed{")
+    inside = text[start + 7 : -1]
+    alone = start == 0 or (start > 1 and text[start - 2 : start] in (". ", ".\n"))
+    if alone and len(inside) < 16 and inside.isdecimal() and inside.isascii() and "\\fbox{" not in text:
+        return int(inside)
+    return None
+
+
 # Rules 1 and 2: a box, or the line after ####.
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _USUAL = re.compile(r"\s?(?:\\?\$)?(-?[0-9]{1,100})\.?")  # most contents, kept fast
@@ -69,7 +81,7 @@ _NOT_BEFORE = re.compile(
 )
 # After it: words, units with their exponents, closing marks, `/day`, `-inch`. Then what may not: variables, a second half.
 _AFTER = re.compile(
-    r"""(?:[^\W\d_]+(?:\s?\^\s?[23]|[²³])?|[\s%°$£€¥₹¢.,;:?*_"'’`()\[\]]|[/·]\s*(?=[^\W\d_])|(?<!\s)-(?=[^\W\d_]))*"""
+    r"""(?:[^\W\d_]++(?:\s?\^\s?[23])?|[\s%°$£€¥₹¢.,;:?*_"'’`()\[\]]|[/·]\s*(?=[^\W\d_])|(?<!\s)-(?=[^\W\d_]))*+"""
 )
 _NOT_AFTER = re.compile(r"(?:^|[/·-])\s*[inxyz]\b|\b(?:or|and|to|not|plus|minus|times)\b", re.IGNORECASE)
 
@@ -124,10 +136,7 @@ def _only_number(text: str) -> Found:
     if _ODD.search(text):
         return Found(None, _HIDDEN)
     plain = _plain(text.strip()).strip()
-    token = next(map(_token, _NUMBER.finditer(plain)), None)
-    if token is None:
-        return Found(None, "no number")
-    found, start, end = token
+    found, start, end = next(map(_token, _NUMBER.finditer(plain)), None) or (Found(None, "no number"), 0, 0)
     if found.value is None:
         return found
     if _negated(plain, start):
@@ -141,12 +150,11 @@ def _only_number(text: str) -> Found:
 
 # Rule 3: the last number, and the company it keeps.
 _JOINERS = "or|and|to|either|both|else|maybe|perhaps|possibly|probably|alternatively|even|through|versus|vs"
-_WORD = re.compile(rf"\b(?!(?:{_JOINERS})\b)[^\W\d_]+")
+_WORD = re.compile(rf"\b(?!(?:{_JOINERS})\b)([^\W\d_]+?)s?(?![^\W\d_])")
 _OR = re.compile(r"\bor\b", re.IGNORECASE)
-_STOP = re.compile(r"(?<!e\.g)(?<!i\.e)(?<!\bvs)[.!?](?=\s)|\n")
+_STOP = re.compile(r"(?<!e\.g)(?<!i\.e)(?<!\bvs)(?<!\.)[.!?](?=\s)|\n")
 _RESULT = re.compile(r"[=≈→⇒:>]")  # "9 * 2 = 18", "Step 3: 42"
 _TIMES = re.compile(r"\s*(?:x|times|plus|minus|(?:divided|multiplied) by)[\s$]*", re.IGNORECASE)
-_NEXT_WORD = re.compile(r"[ $*_)%°]*([^\W\d_]+)")
 
 
 def _scan(plain: str, margin: int, more: bool) -> Found | None:
@@ -178,12 +186,12 @@ def _listed(gap: str, after: str) -> str:
     if _OR.search(sentences[-1]):
         return _LISTED
     words = _WORD.findall(gap.lower())
-    if len(words) > 1 or _RESULT.search(gap):
+    if len(words) > 3 or _RESULT.search(gap):
         return ""
-    unit = _NEXT_WORD.match(after)
-    if words:  # "41 apples and 42 apples"
-        return _LISTED if unit and unit[1].lower().rstrip("s") == words[0].rstrip("s") else ""
-    apart = unit and len(sentences) > 1 and "\n" not in gap  # "She ate 3. 13 eggs remain."
+    units = _WORD.findall(_STOP.split(after)[0].lower())
+    if words:  # "1 apple and 42 apples"
+        return _LISTED if units[: len(words)] == words else ""
+    apart = units and len(sentences) > 1 and "\n" not in gap  # "She ate 3. 13 eggs remain."
     return "" if apart else _LISTED
 
 
@@ -219,8 +227,8 @@ _VARIABLES = frozenset("inxyz")
 _GLUED = re.compile(r".?[A-Za-z\u00c0-\u024f^]|\w[._]|[A-Za-z^]-", re.DOTALL)  # x2, cm^2, v.2, x_2, GPT-4
 _POWER = re.compile(r"\s?[\\^√]|_\w|[²³万亿]")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d|[\u00b9\u00bc-\u00be\u2070-\u2089\u2150-\u218b\u2460-\u249b]")
-_UNSEEN = r"[\u00ad\u0300-\u036f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u20d0-\u20ff\ufe0f\ufeff]"
-_ODD = re.compile(f"{_OTHER_DIGIT.pattern}|{_UNSEEN}")
+_UNSEEN = r"\u00ad\u0300-\u036f\u200b-\u200f\u202a-\u202e\u2060-\u2064\u20d0-\u20ff\ufe0f\ufeff"
+_ODD = re.compile(f"{_OTHER_DIGIT.pattern}|[{_UNSEEN}]")
 
 # What an operator before a number makes of it; the first pattern that fits decides.
 _OPERATORS = frozenset("-–+×·÷/*√±")

@@ -110,7 +110,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 if raw.strip():
                     yield number, raw.decode("utf-8")
     except UnicodeDecodeError as bad:
-        raise DataError(f"{path} line {number} is not UTF-8 ({bad.reason} at byte {bad.start}). Save it as UTF-8.") from None
+        raise DataError(
+            f"{path} line {number} is not UTF-8 ({bad.reason} at byte {bad.start}). Save it as UTF-8."
+        ) from None
     except (OSError, EOFError) as bad:
         raise DataError(f"{path} cannot be read: {bad}. Fetch or unpack it again.") from None
 

@@ -10,14 +10,7 @@ from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
 from llm_marl_envs.tasks.base import Question
 from llm_marl_envs.workflows.prompts import boxed, solve
 
-EVALUATE = (
-    "Problem: {question}\nProposed answer: {draft}\n"
-    "Is it right? Name any mistake briefly, without giving the answer. End with \\boxed{{Correct}} or \\boxed{{Incorrect}}."
-)
-REFINE = "Problem: {question}\nYour answer: {draft}\nReviewer: {verdict}\nGive an improved answer; keep what is right. {form}"
-RETRY = "Problem: {question}\nYour answer: {draft}\nIt was rejected. Solve it by a different method. {form}"
-REFINE_MEMORY = "Reviewer: {verdict}\nGive an improved answer; keep what is right. {form}"
-RETRY_MEMORY = "That was rejected. Solve it by a different method. {form}"
+VERDICTS = {"correct": True, "incorrect": False}
 
 
 @dataclass(frozen=True)
@@ -46,7 +39,7 @@ class EvalOpt:
         draft = yield Ask("generator_0", solve(question))
         yield Claim("generator_0", draft)
         for _ in range(self.rounds - 1):
-            verdict = yield Ask("evaluator_0", EVALUATE.format(question=question.text, draft=draft), kind="decision")
+            verdict = yield Ask("evaluator_0", evaluate(question, draft), kind="decision")
             accepted = accepts(verdict)
             if accepted is None:
                 yield Malformed("evaluator_0", "\\boxed{Correct} or \\boxed{Incorrect}")
@@ -60,14 +53,23 @@ class EvalOpt:
         return draft
 
     def _refinement(self, question: Question, draft: str, verdict: str) -> str:
-        feedback = self.refine == "feedback"
-        if self.memory:
-            template = REFINE_MEMORY if feedback else RETRY_MEMORY
+        if self.refine == "feedback":
+            advice = f"Reviewer: {verdict}\nGive an improved answer; keep what is right."
         else:
-            template = REFINE if feedback else RETRY
-        return template.format(question=question.text, draft=draft, verdict=verdict, form=question.answer_format)
+            advice = "It was rejected. Solve it by a different method."
+        if self.memory:
+            return f"{advice} {question.answer_format}"
+        return f"Problem: {question.text}\nYour answer: {draft}\n{advice} {question.answer_format}"
+
+
+def evaluate(question: Question, draft: str) -> str:
+    """The evaluator's prompt: it judges one draft and must not give the answer away."""
+    return (
+        f"Problem: {question.text}\nProposed answer: {draft}\nIs it right? Name any mistake briefly, without giving the "
+        "answer. End with \\boxed{Correct} or \\boxed{Incorrect}."
+    )
 
 
 def accepts(verdict: str) -> bool | None:
     """True for `\\boxed{Correct}`, False for `\\boxed{Incorrect}`, None for anything else."""
-    return {"correct": True, "incorrect": False}.get((boxed(verdict) or "").lower())
+    return VERDICTS.get((boxed(verdict) or "").lower())

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from statistics import median
 
 import pytest
+from benchmarks.ratio import compare
 from pettingzoo import AECEnv
 
 import llm_marl_envs
@@ -19,19 +19,7 @@ from baselines.rollout import groups, rollout
 from baselines.types import Sampling
 from llm_marl_envs.spaces import UnicodeText, chat_space
 
-ROUNDS = 7
 DRAFT, REFINED = "Units 7+8=15, tens 4+5=9. \\boxed{95}", "Units 7+8=15, tens 4+5+1=10. \\boxed{105}"
-
-
-def compare(benchmark, ours: Callable[[], float], other: Callable[[], float], label: str) -> float:
-    """The median over rounds of ours / other, the two alternating. Also records ours with pytest-benchmark."""
-    ours(), other()
-    pairs = [(ours(), other()) for _ in range(ROUNDS)]
-    ratio = median(a / b for a, b in pairs)
-    benchmark.extra_info["ratio"] = ratio
-    print(f"\n{label}: ratio {ratio:.3f} (ours {median(a for a, _ in pairs):,.4g}, other {median(b for _, b in pairs):,.4g})")
-    benchmark.pedantic(ours, rounds=1)
-    return ratio
 
 
 class Floor(AECEnv):
@@ -110,7 +98,10 @@ def test_env_steps_against_a_bare_environment(benchmark, env):
     """Live steps with grading, budget, record and a finished trace per episode: at least a quarter of a bare environment's."""
     floor = Floor()
     ratio = compare(
-        benchmark, lambda: 1 / play(env, 400, lambda e: e.trace()), lambda: 1 / play(floor, 400), "steps/s, ours / floor"
+        benchmark,
+        lambda: 1 / play(env, 400, lambda e: e.trace()),
+        lambda: 1 / play(floor, 400),
+        "steps/s, ours / floor",
     )
     assert ratio >= 0.25
 

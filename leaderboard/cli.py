@@ -1,0 +1,116 @@
+"""The scorer's commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from json import dumps
+from math import isnan
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from leaderboard.score import SHOWN_REASONS, Row, printable
+from leaderboard.score import score as score_files
+from llm_marl_envs.errors import ConfigError
+
+REPLAY = "Every trace was re-lived and re-graded here. That shows it self-consistent, not authentic: any text may be anybody's."
+
+
+def score(
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    data_dir: Path | None = None,
+    json: bool = False,
+    plugins: tuple[str, ...] = (),
+) -> None:
+    """Replay and re-grade traces, and print one row per entry, best final accuracy first.
+
+    Nothing a trace says about itself is believed: each episode is lived again from its replies, its question is looked up in
+    the task, its answer is graded anew. What does not hold is refused, listed, and makes the exit status 1.
+
+    Accuracy is that of the last step, with its 95% interval; peak is the best step's, drop is peak less final. Calls
+    and tokens are per episode, malformed is unreadable replies per call. Failed episodes (a tool or grader could not run)
+    are counted apart; truncated ones count as wrong.
+
+    Examples: `llm-marl score runs/demo`, `llm-marl score a.jsonl b.jsonl.gz --json`
+
+    Args:
+        files: Trace files (.jsonl or .jsonl.gz), or folders: then all eval-* traces under them, or all traces if none is an eval.
+        data_dir: Folder of local data sets, for tasks that need data; by default LLM_MARL_DATA or the hub.
+        json: Print the rows as JSON instead of a table.
+        plugins: Modules outside this package whose tasks and workflows may be loaded. Loading runs their code.
+    """
+    if not files:
+        raise ConfigError("give at least one trace file or folder, for example: llm-marl score runs/demo")
+    rows = score_files(files, data_dir, plugins)
+    if json:
+        print(dumps([row.record() for row in rows], indent=2, allow_nan=False))
+    else:
+        _show(rows)
+    if any(row.refused for row in rows):
+        raise SystemExit(1)
+
+
+def _show(rows: Sequence[Row]) -> None:
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        console.width = 160  # a pipe or a log has no edge to fold at
+    table = Table("entry", "environment", title="score")
+    for name in (
+        "problems",
+        "accuracy",
+        "peak",
+        "drop",
+        "calls",
+        "tokens",
+        "malformed",
+        "truncated",
+        "failed",
+        "refused",
+    ):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*_cells(row))
+    console.print(table)
+    for row in rows:
+        for note in row.notes:
+            console.print(f"[yellow]note[/] {escape(_whose(row))}: {escape(note)}.", soft_wrap=True)
+    for row in rows:
+        if row.refused:
+            console.print(f"[red]refused[/] {escape(_whose(row))}: {row.refused} episodes.", soft_wrap=True)
+            for reason in row.reasons:
+                console.print(f"  {escape(reason)}", soft_wrap=True, highlight=False)
+            if row.refused > SHOWN_REASONS:
+                console.print(f"  ... and {row.refused - SHOWN_REASONS} more")
+    console.print(REPLAY, soft_wrap=True)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    knobs = " ".join(f"{name}={value}" for name, value in row.knobs.items())
+    at = "" if row.peak_step is None else f" at {row.peak_step}"
+    return (
+        escape(row.entry),
+        escape(printable(f"{row.env_id} {row.split} {knobs}".strip())),
+        f"{row.problems}/{row.split_size}"
+        + ("" if row.episodes == row.problems else f" x{row.episodes / row.problems:.3g}"),
+        "-" if isnan(row.accuracy.mean) else str(row.accuracy),
+        _number(100 * row.peak, ".1f", f"%{at}"),
+        _number(100 * row.drop, ".1f"),
+        _number(row.calls, ".2f"),
+        _number(row.tokens, ".0f"),
+        _number(100 * row.malformed, ".1f", "%"),
+        str(row.truncated),
+        str(row.failed),
+        f"[red]{row.refused}[/]" if row.refused else "0",
+    )
+
+
+def _number(value: float, form: str, unit: str = "") -> str:
+    return "-" if isnan(value) else f"{value:{form}}{unit}"
+
+
+def _whose(row: Row) -> str:
+    return f"{row.entry} in {row.env_id}"
