@@ -7,7 +7,7 @@ import importlib.util
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -147,7 +147,8 @@ def study(
 def _args_of(folder: Path) -> TrainArgs:
     stored = json.loads((folder / "args.json").read_text())
     known = {f.name for f in dataclasses.fields(TrainArgs)}
-    return TrainArgs(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k in known}, out=folder)
+    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k in known}
+    return TrainArgs(**settings, out=folder)
 
 
 def _need_torch(what: str) -> None:

@@ -57,8 +57,8 @@ class Policies:
         frozen = self.autocast and (lora_rank > 0 or not train)
         dtype = torch.bfloat16 if frozen else torch.float32
         if lora_rank:
-            self._lora = _with_adapters(load_model(path, dtype), names, lora_rank).to(device)
-            self._models: dict[str, nn.Module] = dict.fromkeys(names, self._lora)
+            self._lora: Any = _with_adapters(load_model(path, dtype), names, lora_rank).to(device)
+            self._models: dict[str, Any] = dict.fromkeys(names, self._lora)
         else:
             self._lora = None
             self._models = {name: load_model(path, dtype).to(device) for name in names}
@@ -151,6 +151,7 @@ _ADVICE = (
 
 
 def _check_path(path: str) -> None:
-    looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
+    parent = Path(path).parent
+    looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1 or (parent != Path() and parent.is_dir())
     if looks_local and not Path(path).expanduser().is_dir():
         raise ConfigError(f"no folder {path!r}. {_ADVICE}")

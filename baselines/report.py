@@ -36,7 +36,7 @@ LOOK: Any = {"text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "
 LOOK |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": RULE}
 LOOK |= {"axes.titlesize": "medium", "text.parse_math": False, "svg.fonttype": "none"}
 RATES = {"first_draft": "first draft right", "accept_if_right": "accept if right", "reject_if_wrong": "reject if wrong"}
-NORMALISERS = {"tokens": "all sampled tokens", "sequences": "replies, then their tokens"}
+NORMALISERS = {"tokens": "a policy's sampled tokens", "sequences": "a policy's replies, then their tokens"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Run:
 def draw_learning_curve(runs: Sequence[Path], out: Path) -> Path:
     """Write one PNG, to be read at 1200 pixels or more, with the panels that the runs have figures for."""
     _need("a learning curve", "matplotlib")
-    return _write(Path(out), _render(_panels(read_runs(runs)), "png"))
+    return _write(Path(out), _render(panels_of(read_runs(runs)), "png"))
 
 
 def write_report(runs: Sequence[Path], out_folder: Path) -> Path:
@@ -78,7 +78,7 @@ def write_report(runs: Sequence[Path], out_folder: Path) -> Path:
     from jinja2 import Environment, StrictUndefined
 
     read = read_runs(runs)
-    panels = _panels(read)
+    panels = panels_of(read)
     first, last = _eval_traces(Path(runs[0]))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8")).render(
@@ -161,7 +161,7 @@ def _eval_traces(folder: Path) -> list[dict[str, Trace]]:
     return [{t.question.id: t for t in traces if t.status is not Status.FAILED} for traces in (*ends, (), ())][:2]
 
 
-def _panels(runs: Sequence[Run]) -> dict[str, Draw]:
+def panels_of(runs: Sequence[Run]) -> dict[str, Draw]:
     """Title -> what draws it, for all that there are figures for."""
     main, whose = runs[0], f" ({runs[0].label})" if len(runs) > 1 else ""
     rates = {name: points for key, name in RATES.items() if (points := _series(main.evals, key))}
@@ -170,13 +170,14 @@ def _panels(runs: Sequence[Run]) -> dict[str, Draw]:
     half, shares = len(main.trains) // 40, {}
     for role, points in main.shares.items():
         around = [points[max(0, i - half) : i + half + 1] for i in range(len(points))]
-        shares[role] = [(near[len(near) // 2][0], sum(y for _, y in near) / len(near)) for near in around]
+        means = [sum(y for _, y in near) / len(near) for near in around]
+        shares[role] = [(step, mean) for (step, _), mean in zip(points, means, strict=True)]
     unit = f"share of squared gradient norm\nloss averaged over {main.normaliser}\nmean of {2 * half + 1} steps"
     panels: dict[str, Draw] = {"Held-out accuracy": lambda axes: _draw_accuracy(axes, runs)}
     if rates:
         panels[f"How the team got better{whose}"] = lambda axes: _draw_named(axes, rates, "share of cases, held-out")
     panels["Calls per episode"] = lambda axes: _draw_runs(axes, runs, "calls", "calls, held-out")
-    if shares:
+    if len(shares) > 1:
         panels[f"Gradient share per role{whose}"] = lambda axes: _draw_named(axes, shares, unit)
     return panels
 

@@ -49,7 +49,7 @@ class Engine(Protocol):
 class Turn(NamedTuple):
     """One reply of one agent. `index` is its place among the session's replies: what `Session.fork` takes."""
 
-    index: int
+    index: int  # type: ignore[assignment]
     agent: str
     role: str
     policy: str

@@ -65,14 +65,16 @@ def envs(name: Annotated[str, tyro.conf.Positional] = "") -> None:
     """
     packages = ("llm_marl_envs.tasks", "llm_marl_envs.workflows", "baselines.methods")
     if not name:
-        table = Table(
-            "environment id", "task", "workflow", title="llm_marl_envs.make(id, split=..., reward=..., **knobs)"
+        for package, what in zip(packages, ("task", "workflow", "method"), strict=True):
+            table = Table(what, "what it is", min_width=60)
+            for known in names(package):
+                table.add_row(known, _summary(package, known))
+            OUT.print(table)
+        OUT.print(
+            "Environments are <task>/<workflow>-v0, made by llm_marl_envs.make(id, split=..., reward=..., **knobs):"
         )
-        for env_id in env_ids():
-            task, workflow = split_id(env_id)
-            table.add_row(env_id, _summary(packages[0], task), _summary(packages[1], workflow))
-        OUT.print(table)
-        OUT.print("More about one: llm-marl envs NAME. Methods: " + ", ".join(names(packages[2])))
+        OUT.print("  " + "  ".join(env_ids()))
+        OUT.print("More about any of these: llm-marl envs NAME")
         return
     wanted = split_id(name) if "/" in name else (name,)
     for part in wanted:
@@ -120,6 +122,7 @@ def play(
     env.reset(seed=seed, options={"problem": wanted})
     for agent in env.agent_iter():
         observation, _, terminated, truncated, info = env.last()
+        assert observation is not None
         if terminated or truncated:
             env.step(None)
             continue

@@ -70,7 +70,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         self.possible_agents = list(workflow.roster.names)
         self.agents: list[str] = []
         self.action_spaces = {agent: UnicodeText() for agent in self.possible_agents}
-        self.observation_spaces = {agent: chat_space() for agent in self.possible_agents}
+        self.observation_spaces = {agent: chat_space() for agent in self.possible_agents}  # type: ignore[assignment]
         self.state_space = chat_space()
         self.session: Session | None = None
         self.problem: Problem | None = None
@@ -159,7 +159,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
     def observe(self, agent: str) -> Observation:
         return {"messages": self._chats.get(agent, ())}
 
-    def state(self) -> Observation:
+    def state(self) -> Observation:  # type: ignore[override]
         """The whole team's transcript so far, for central critics: one message per reply, its role being the agent's name."""
         assert self.session is not None, "call reset() first"
         said = ((e.call.agent, e.reply.text) for e in self.session.events if e.reply is not None)
@@ -211,6 +211,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         if session.moves != self._moves:
             self._follow(session)
         if call is not None:
+            assert type(call) is Ask
             self._hand_on(session, call)
         else:
             self._finish(session)

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from llm_marl_envs.tasks.base import Question
 
-# Calls and notes are values: nothing changes a call once it is made. But `frozen=True` makes the constructor twice as slow, and with
-# ten of them in a short episode that is an eighth of an environment's step.
-
+# Calls and notes are values: nothing changes one once it is made. Yet they are not `frozen`, which would make their
+# constructors twice as slow: with ten of them in a short episode that is an eighth of an environment's step.
 
 AskKind = Literal["message", "decision", "return", "aggregate"]
 ClaimKind = Literal["answer", "verdict", "evidence"]
@@ -169,7 +168,7 @@ def together(*talks: Talk) -> Generator[Any, Any, list[Any]]:
         wants: dict[int, Call | tuple[Call, ...]] = {}
         for i, value in inbox.items():
             try:
-                event = talks[i].send(value)
+                event: Any = talks[i].send(value)
                 while type(event) in NOTES:
                     yield event
                     event = talks[i].send(None)

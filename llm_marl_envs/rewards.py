@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from llm_marl_envs.errors import UnknownName
 from llm_marl_envs.protocol import Ask, Claim, Malformed
@@ -47,6 +48,8 @@ def outcome_of(session: Session, task: Task, problem: Problem) -> Outcome:
     claims: list[tuple[Claim, Score]] = []
     malformed = 0
     try:
+        call: Any
+        reply: Any
         for call, reply, _ in session.events:
             kind = type(call)
             if kind is Ask:

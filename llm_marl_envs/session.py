@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from sys import maxsize
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llm_marl_envs.errors import SessionOver, WorkflowError
 from llm_marl_envs.protocol import CALLS, NOTES, Ask, Call, Note, Spawn, Stop, Talk, Workflow
@@ -127,7 +127,10 @@ class Session:
         self._many = False
         self._advance(None)
         for reply in replies:
-            self.reply(*((reply,) if isinstance(reply, str) else reply))
+            if isinstance(reply, str):
+                self.reply(reply)
+            else:
+                self.reply(*reply)
         if failure:
             self.fail(failure)
 
@@ -221,6 +224,7 @@ class Session:
     def _advance(self, value: str | tuple[str, ...] | None) -> None:
         """Send `value` into the talk and run it to its next wave or its end, recording its notes."""
         send = self._talk.send
+        event: Any  # its type is checked as we go: a workflow may yield anything
         try:
             event = send(value)
             while (kind := type(event)) in NOTES:

@@ -19,6 +19,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from llm_marl_envs.catalog import VERSION as ENV_VERSION
 from llm_marl_envs.catalog import EnvSpec
 from llm_marl_envs.errors import LLMMarlError, ReplayMismatch, TraceError, WriteFailed
 from llm_marl_envs.protocol import NOTES, Ask, Call, Claim, Malformed, Note, Spawn, Stop, UseTool
@@ -193,7 +194,12 @@ class Trace:
             data = json.loads(line)
             if data["version"] != VERSION:
                 raise TraceError(f"trace version {data['version']}; this release reads version {VERSION}")
-            task, _, workflow = data["env"].rpartition("-")[0].partition("/")
+            pair, _, version = data["env"].rpartition("-")
+            if version != ENV_VERSION:
+                raise TraceError(
+                    f"a trace of {data['env']!r}; this release plays environments of version {ENV_VERSION}"
+                )
+            task, _, workflow = pair.partition("/")
             question = data["question"] | {"materials": tuple(data["question"]["materials"])}
             digests = (*(e.pop("digest") for e in data["events"]), data["digest"])
             return cls(
@@ -236,7 +242,7 @@ def _event_from_json(data: dict[str, Any]) -> Event:
     cls, wave = EVENT_TYPES[data.pop("event")], data.pop("wave")
     tokens, seconds, text = data.pop("tokens", (0, 0)), data.pop("seconds", 0.0), data.pop("reply", None)
     call: Call | Note = cls(**{k: _frozen(v) for k, v in data.items()})
-    reply = None if type(call) in NOTES else Reply(text, *tokens, seconds)
+    reply = None if type(call) in NOTES else Reply(text, tokens[0], tokens[1], seconds)
     if reply is not None and not isinstance(text, str):
         raise ValueError(f"a {cls.__name__} event without a reply")
     return Event(call, reply, wave)
@@ -354,7 +360,7 @@ def _whole_lines(path: Path) -> tuple[list[bytes], bool]:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file:
         try:
-            while chunk := file.read(1 << 20):
+            while chunk := file.read1(1 << 20):  # read() would lose what stands before a torn end
                 chunks.append(chunk)
         except (EOFError, zlib.error, gzip.BadGzipFile):
             torn = True

@@ -11,7 +11,10 @@ from llm_marl_envs.protocol import Roster
 
 @dataclass(frozen=True)
 class Isolated(Shared):
-    """As `shared`, but one policy per role type (arXiv 2605.24202, IP): voter_0 and voter_1 share one, the aggregator has its own."""
+    """One policy per role (arXiv 2605.24202, IP); otherwise as `shared`.
+
+    Agents of one role share theirs: generator_0 and generator_1 have one policy, the aggregator another.
+    """
 
     def route(self, roster: Roster) -> PolicyRouter:
         return PolicyRouter.isolated(roster)

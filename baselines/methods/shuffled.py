@@ -13,8 +13,10 @@ from llm_marl_envs.seeds import seed_of
 
 @dataclass(frozen=True)
 class Shuffled(Shared):
-    """As `shared`, with the batch's rewards permuted over its episodes before credit. If this improves, the gain of the real
-    run is not evidence that the reward taught anything."""
+    """The control whose rewards are permuted over the batch before credit; otherwise as `shared`.
+
+    If this improves, the gain of the real run is not evidence that the reward taught anything.
+    """
 
     def credit(self, episodes: Sequence[Episode], seed: int) -> Credit:
         rewards = [episode.rewards for episode in episodes]

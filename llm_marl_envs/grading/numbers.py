@@ -55,7 +55,7 @@ def final_number(text: str) -> Found:
     return far or Found(None, "no number")
 
 
-def parse_number(text: str) -> Fraction | None:
+def parse_number(text: str) -> Fraction | int | None:
     """The value of a text that amounts to exactly one number (a gold answer, the content of a box), else None."""
     return _only_number(text).value
 
@@ -235,7 +235,7 @@ _OPERATORS = frozenset("-–+×·÷/*√±")
 _MINUS, _NO_SIGN = "minus", ""
 _LEADS = {
     re.compile(r"[√±][ $(]*\Z"): _EXPRESSION,  # `_plain` makes a √ of any command it does not know
-    re.compile(r"[\w)\]%°](?:[ $]*[+×·÷/][ $(]*|\*+|[ $]+\*+[ $]+)\Z"): _EXPRESSION,  # 9 * 2, 9**2, not "is **42**"
+    re.compile(r"[\w)\]%°](?:[ $]*[+×·÷/][ $(]*|\*+|[ $]* [ $]*\*+ [ $]*)\Z"): _EXPRESSION,  # not "is **$42**"
     re.compile(r"[0-9)\]%°][ $*]*[-–][ $£€¥₹(]*\Z"): _EXPRESSION,
     re.compile(r"\n[ \t]*-[ \t]+[$£€¥₹]*\Z"): _NO_SIGN,  # a bullet
     re.compile(r"\w[$*]* [ $*]*[-–][$£€¥₹]*\Z|\b(?:is|are|was|be|equals?|to)[ $*]+[-–][ $£€¥₹(]*\Z"): _MINUS,
@@ -294,7 +294,7 @@ _BLANK = re.compile(r"\\(?:(?:text|math)[a-z]*|[mf]box|boxed|rm|bf|left|right|q?
 _SYMBOLS = {r"\,": "\u2009", "\\\\": "\n", r"\$": "$", r"\%": "%", r"\times": "×", r"\cdot": "·", r"\approx": "≈"}
 _SYMBOLS |= {r"\circ": "°", r"\degree": "°", r"\ne": "≠", r"\neq": "≠", r"\to": "→", r"\rightarrow": "→"}
 _SYMBOLS |= {r"\Rightarrow": "→", r"\implies": "→", r"\therefore": "→"}
-_BRACES = (("{,}", ","), ("^{", "^"), ("_{", "_"), ("{", " "), ("}", " "), ("^ ", "^"))
+_BRACES = (("{,}", ","), ("~", " "), ("^{", "^"), ("_{", "_"), ("{", " "), ("}", " "), ("^ ", "^"))
 _HYPHENS = str.maketrans("\u2212\u2010\u2011\uff0d", "----")
 
 

@@ -20,9 +20,9 @@ ENUMERABLE = 50_000  # up to this many expressions are listed, more are drawn
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Expressions of `terms` numbers of `digits` digits each, joined by `operators` (any of + - *, the usual precedence).
+    """Procedural sums such as 47 + 58, as hard as their knobs.
 
-    An expression's own hash decides its split, whatever the seed and the order of its terms, so splits are disjoint by
+    An expression is `terms` numbers of `digits` digits, joined by `operators` (any of + - *, the usual precedence). An expression's own hash decides its split, whatever the seed and the order of its terms, so splits are disjoint by
     construction: 58 + 47 is in the same split as 47 + 58. `seed` decides which expressions are taken and in which order.
     """
 

@@ -103,7 +103,7 @@ def _rows_of_folder(data_dir: Path, name: str, split: str, fields: tuple[str, ..
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener, number = gzip.open if path.suffix == ".gz" else open, 0
     try:
         with opener(path, "rb") as file:
             for number, raw in enumerate(file, 1):
