@@ -130,17 +130,18 @@ def _read_run(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[
 
 
 def headline(runs: Sequence[Run]) -> str:
-    """The result in a sentence. Rising or falling is claimed only where the two 95% intervals do not touch."""
-    (before, after), *others = [(run.evals[0]["interval"], run.evals[-1]["interval"]) for run in runs]
-    label, step = runs[0].label, runs[0].evals[-1]["step"]
+    """The result in a sentence: the main run, and the other arms of its seed. Rising or falling is claimed only where the
+    two 95% intervals do not touch."""
+    main, *others = runs
+    before, after, step = main.evals[0]["interval"], main.evals[-1]["interval"], main.evals[-1]["step"]
     apart = "rose" if after.low > before.high else "fell" if after.high < before.low else ""
-    said = f"Held-out accuracy {apart or 'went'} from {before} to {after} in {step} steps ({label})"
-    if len(runs[0].evals) == 1:
-        said = f"Held-out accuracy is {before} at step {step} ({label})"
+    said = f"Held-out accuracy {apart or 'went'} from {before} to {after} in {step} steps ({main.label})"
+    if len(main.evals) == 1:
+        said = f"Held-out accuracy is {before} at step {step} ({main.label})"
     elif not apart:
         said += ", with overlapping intervals"
-    arms = [f"{run.label}: {start} → {end}" for run, (start, end) in zip(runs[1:], others, strict=True)]
-    return "; ".join([said, *arms]) + "."
+    arms = [run for run in others if run.args.get("seed") == main.args.get("seed")]
+    return "; ".join([said, *(f"{r.label}: {r.evals[0]['interval']} → {r.evals[-1]['interval']}" for r in arms)]) + "."
 
 
 def pick_samples(first: Mapping[str, Trace], last: Mapping[str, Trace]) -> dict[str, list[Trace]]:
@@ -203,8 +204,7 @@ def _draw_accuracy(axes: Axes, runs: Sequence[Run]) -> None:
         axes.fill_between(steps, low, high, color=run.style["color"], alpha=0.15, linewidth=0)
         if len(steps) == 1:
             axes.vlines(steps, low, high, color=run.style["color"])
-    for i, start in enumerate(sorted({run.evals[0]["accuracy"] for run in runs})):
-        axes.axhline(start, color=INK, linestyle=":", linewidth=1, label="_" if i else "before training")
+    axes.axhline(runs[0].evals[0]["accuracy"], color=INK, linestyle=":", linewidth=1, label="before training")
 
 
 def _draw_named(axes: Axes, series: Mapping[str, Points], unit: str) -> None:
@@ -237,12 +237,15 @@ def _render(panels: Mapping[str, Draw], form: str) -> bytes:
             axes.set_title(title, loc="left")
             axes.set_xlabel("training steps")
             axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
+            if axes.dataLim.width == 0:  # one evaluation only
+                axes.set_xticks([axes.dataLim.x0])
             if not title.startswith("Calls"):
                 axes.set_ylim(-0.03, 1.03)
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         handles, labels = figure.axes[0].get_legend_handles_labels()
         if handles:
             fit = max(1, 76 * columns // (8 + max(map(len, labels))))
+            figure.set_figheight(4 * rows + 0.2 * math.ceil(len(labels) / fit))
             figure.legend(handles, labels, loc="outside upper left", ncols=fit, frameon=False)
         bare = dict.fromkeys(("Date", "Creator", "Format", "Type")) if form == "svg" else None
         figure.savefig(buffer := BytesIO(), format=form, dpi=150, metadata=bare, transparent=form == "svg")

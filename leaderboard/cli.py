@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -57,21 +58,11 @@ def score(
 def _show(rows: Sequence[Row]) -> None:
     console = Console(soft_wrap=False)
     if not console.is_terminal:
-        console.width = 160  # a pipe or a log has no edge to fold at
-    table = Table("entry", "environment", title="score")
-    for name in (
-        "problems",
-        "accuracy",
-        "peak",
-        "drop",
-        "calls",
-        "tokens",
-        "malformed",
-        "truncated",
-        "failed",
-        "refused",
-    ):
-        table.add_column(name, justify="right")
+        console.width = 120  # a pipe or a log has no edge to fold at
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("entry\nenvironment", overflow="fold")
+    for pair in ("accuracy\nproblems", "peak\ndrop", "calls\ntokens", "malformed\ntruncated", "failed\nrefused"):
+        table.add_column(pair, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row))
     console.print(table)
@@ -89,23 +80,19 @@ def _show(rows: Sequence[Row]) -> None:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
+    """Two lines a cell, so that a row fits an ordinary terminal."""
     knobs = " ".join(f"{name}={value}" for name, value in row.knobs.items())
+    tries = "" if row.episodes == row.problems else f" x{row.episodes / row.problems:.3g}"
     at = "" if row.peak_step is None else f" at {row.peak_step}"
-    return (
-        escape(row.entry),
-        escape(printable(f"{row.env_id} {row.split} {knobs}".strip())),
-        f"{row.problems}/{row.split_size}"
-        + ("" if row.episodes == row.problems else f" x{row.episodes / row.problems:.3g}"),
-        "-" if isnan(row.accuracy.mean) else str(row.accuracy),
-        _number(100 * row.peak, ".1f", f"%{at}"),
-        _number(100 * row.drop, ".1f"),
-        _number(row.calls, ".2f"),
-        _number(row.tokens, ".0f"),
-        _number(100 * row.malformed, ".1f", "%"),
-        str(row.truncated),
-        str(row.failed),
-        f"[red]{row.refused}[/]" if row.refused else "0",
+    lines = (
+        (escape(row.entry), escape(printable(f"{row.env_id} {row.split} {knobs}".strip()))),
+        ("-" if isnan(row.accuracy.mean) else str(row.accuracy), f"{row.problems} of {row.split_size}{tries}"),
+        (_number(100 * row.peak, ".1f", f"%{at}"), _number(100 * row.drop, ".1f")),
+        (_number(row.calls, ".2f"), _number(row.tokens, ".0f")),
+        (_number(100 * row.malformed, ".1f", "%"), str(row.truncated)),
+        (str(row.failed), f"[red]{row.refused}[/]" if row.refused else "0"),
     )
+    return tuple("\n".join(pair) for pair in lines)
 
 
 def _number(value: float, form: str, unit: str = "") -> str:

@@ -13,7 +13,7 @@ from pettingzoo import AECEnv
 
 from llm_marl_envs.catalog import EnvSpec
 from llm_marl_envs.errors import InvalidAction, SessionOver, ToolFailed, UnknownName
-from llm_marl_envs.protocol import Ask, Spawn, Stop, UseTool, Workflow
+from llm_marl_envs.protocol import Ask, UseTool, Workflow
 from llm_marl_envs.rewards import Outcome, Rule, outcome_of, reward_rule, rewards_of
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Message, Play, Session, Status
@@ -43,6 +43,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
     Observation: `{"messages": chat}` for the agent whose turn it is (its last chat, or none, for the others). Action: a str.
     `infos[agent]` of the agent to act: `kind`, `choices`, `infoset`, `turn`; at the end, for all: `status`, `score`, `why`.
     Rewards come at the end, by the rule, to the agents still present; `outcome` keeps those stopped earlier too.
+    `agents` holds the whole roster from the start: agents to be spawned are silent until then, stopped ones leave at once.
     Agents of one wave act one after the other on prompts that were fixed before any of them spoke.
     """
 
@@ -101,14 +102,14 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         self.problem = self._pick(options.get("problem") if options else None, episode)
         self.session = Session(Play(self.workflow, self.problem.question, episode, self.limits))
         self.outcome = None
-        self.agents = list(self.workflow.roster.present)
+        self.agents = self.possible_agents[:]
         self.rewards: dict[str, float] = dict.fromkeys(self.agents, 0.0)
         self._cumulative_rewards: dict[str, float] = self.rewards.copy()
         self.terminations: dict[str, bool] = dict.fromkeys(self.agents, False)
         self.truncations: dict[str, bool] = self.terminations.copy()
         self.infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
         self._chats: dict[str, tuple[Message, ...]] = {}
-        self._seen = self._moves = self._shown = 0
+        self._buried = self._shown = 0
         self._wave = -1
         self._skip_agent_selection = None
         self.agent_selection = self.agents[0]
@@ -201,38 +202,26 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         return problems[wanted]
 
     def _settle(self) -> None:
-        """After a reply: run tools, follow spawns and stops, and either hand the turn on or end the episode."""
+        """After a reply: run tools, bury the stopped, and either hand the turn on or end the episode."""
         session = self.session
         assert session is not None
         call = session.call
         while type(call) is UseTool:
             use_tool(session, self.task.tools)
             call = session.call
-        if session.moves != self._moves:
-            self._follow(session)
+        stopped = session.stopped[self._buried :]
+        for agent in stopped:
+            self.terminations[agent] = True
+        self._buried += len(stopped)
         if call is not None:
             assert type(call) is Ask
             self._hand_on(session, call)
+            if stopped:
+                self._deads_step_first()  # PettingZoo takes a last, empty step of each
         else:
             self._finish(session)
         if self.render_mode == "human":
             self.render()
-
-    def _follow(self, session: Session) -> None:
-        """Let spawned agents enter, and mark stopped ones as terminated: PettingZoo then takes their last, empty step."""
-        for event in session.events[self._seen :]:
-            note = event.call
-            if type(note) is Spawn:
-                self._enter(note.agent)
-            elif type(note) is Stop:
-                self.terminations[note.agent] = True
-        self._seen, self._moves = len(session.events), session.moves
-
-    def _enter(self, agent: str) -> None:
-        self.agents.append(agent)
-        self.rewards[agent] = self._cumulative_rewards[agent] = 0.0
-        self.terminations[agent] = self.truncations[agent] = False
-        self.infos[agent] = {}
 
     def _hand_on(self, session: Session, call: Ask) -> None:
         if self._wave != session.turns:  # a new wave: its prompts are fixed now
@@ -247,8 +236,6 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
             "infoset": call.infoset,
             "turn": session.turns,
         }
-        if len(self.agents) != len(session.agents):  # somebody was stopped
-            self._deads_step_first()
 
     def _finish(self, session: Session) -> None:
         assert self.problem is not None

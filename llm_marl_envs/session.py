@@ -97,10 +97,10 @@ class Session:
         "answer",
         "calls",
         "events",
-        "moves",
         "play",
         "seconds",
         "status",
+        "stopped",
         "tokens",
         "turns",
         "why",
@@ -114,7 +114,7 @@ class Session:
         self.status: Status | None = None
         self.why = ""
         self.calls, self.turns, self.tokens, self.seconds = 0, 0, 0, 0.0
-        self.moves = 0  # spawns and stops so far: `agents` is the same as long as this is
+        self.stopped: list[str] = []
         self._spawned: tuple[str, ...] = ()
         limits = play.limits
         self._metered = limits.tokens is not None or limits.seconds is not None
@@ -281,7 +281,7 @@ class Session:
             raise WorkflowError(self._absent(note.agent))
         else:
             self.agents.remove(note.agent)
-        self.moves += 1
+            self.stopped.append(note.agent)
 
     def _absent(self, agent: str) -> str:
         if agent in self.play.workflow.roster.present or agent in self._spawned:

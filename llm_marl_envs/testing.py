@@ -97,7 +97,7 @@ def check_workflow(workflow: Workflow, episodes: int = 50, question: Question = 
 
 def _check_rules(session: Session) -> None:
     roster, stopped, asked = session.play.workflow.roster, set(), set()
-    for call, reply, wave in session.events:
+    for call, _, wave in session.events:
         assert call.agent in roster, f"{call.agent} is not in the roster"
         assert call.agent not in stopped, f"{call.agent} acts after it was stopped"
         if type(call) is Stop:

@@ -6,7 +6,8 @@ a reply does not commit to one readable number the value is None: a grader that 
 1. A reply with `\boxed{` (or `\fbox{`) is judged by its LAST box alone. The box must close and amount to one number; units,
    currency, `x =` and words may stand around it. Boxes side by side, with only separators or "or"/"and" between them, are
    a list of candidates: None unless they agree. With prose between them the earlier ones are intermediate results.
-2. Else a reply with `####` (GSM8K's own format) is judged by the rest of that LAST line alone, by the rule for a box.
+2. Else a reply with `####` (GSM8K's own format) is judged by the rest of that LAST line alone, by the rule for a box,
+   unless that is no number and more follows: then it was a heading.
 3. Else the last number counts, unless it is one of several candidates ("41 or 42", "41, 42", a range, bullets) or ends an
    unfinished expression ("16 - 3").
 4. A negated number ("is not 42", `\neq 42`) is no answer in any of the three.
@@ -49,7 +50,10 @@ def final_number(text: str) -> Found:
         return _last_box(text, start)
     start = text.rfind("####")
     if start >= 0:
-        return _judged(text, start, text[start + 4 :].partition("\n")[0], "after ####")
+        line, _, rest = text[start + 4 :].partition("\n")
+        found = _judged(text, start, line, "after ####")
+        if found.value is not None or not rest.strip():
+            return found  # else it is a Markdown heading, with the answer somewhere below
     near = _scan(_plain(text[-_NEAR:]), _MARGIN, True) if len(text) > _NEAR else None
     far = near or _scan(_plain(text[-_TAIL:]), _MARGIN if len(text) > _TAIL else 0, False)
     return far or Found(None, "no number")

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -291,11 +292,23 @@ def test_the_command_prints_a_row_and_what_replay_does_not_show(tmp_path, capsys
     path = written(tmp_path / "a.jsonl", *solo("++++-", entry="[bold]mine", step=3))
     main(["score", str(path)])
     out = capsys.readouterr().out
-    line = next(line for line in out.splitlines() if "mine" in line)
-    for shown in ("[bold]mine", "arithmetic/solo-v0 test", "5/20", "80.0% [37.6, 96.4]", "80.0% at 3", "1.00"):
-        assert shown in line, out
+    lines = out.splitlines()
+    first = next(i for i, line in enumerate(lines) if "mine" in line)
+    assert lines[first].split() == ["[bold]mine", "80.0%", "[37.6,", "96.4]", "80.0%", "at", "3", "1.00", "0.0%", "0"]
+    assert lines[first + 1].split() == [
+        "arithmetic/solo-v0",
+        "test",
+        "test_size=20",
+        "5",
+        "of",
+        "20",
+        "0.0",
+        "0",
+        "0",
+        "0",
+    ]
     assert "self-consistent, not authentic" in out
-    assert "refused " not in out.replace("│", "").partition("└")[2]
+    assert "episodes" not in out, "nothing was refused"
 
 
 def test_the_command_says_what_was_refused_and_fails(tmp_path, capsys):
@@ -336,6 +349,17 @@ def test_the_command_reports_mistakes_without_a_traceback(args, message, capsys,
         main(["score", *args])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_command_scores_the_rest_of_a_torn_file(tmp_path, capsys):
+    path = written(tmp_path / "a.jsonl", *solo("+++"))
+    path.write_bytes(path.read_bytes()[:-10])
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        main(["score", str(path), "--json"])
+    said = capsys.readouterr()
+    assert json.loads(said.out)[0]["problems"] == 2
+    assert " ".join(said.err.split()).count("the last line is incomplete") == 1
 
 
 def test_scoring_needs_no_torch(tmp_path):
