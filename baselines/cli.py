@@ -32,7 +32,7 @@ def train(args: Annotated[TrainArgs, tyro.conf.arg(name="")]) -> None:
 
     progress = _progress()
     folder = run(args, progress)
-    if importlib.util.find_spec("matplotlib") is not None:
+    if all(importlib.util.find_spec(module) for module in ("matplotlib", "jinja2")):  # the report extra
         progress.console.print(f"report: {write_report([folder], folder)}")
     progress.console.print(f"traces: {folder / 'traces'}; score them with: llm-marl score {folder}")
 
@@ -78,20 +78,25 @@ def evaluate(
     from baselines.evaluate import evaluate as run
     from baselines.evaluate import traces_of
     from baselines.runlog import RunLog
-    from baselines.train import Team
+    from baselines.train import Team, resolve_model
     from baselines.types import Sampling
+    from llm_marl_envs.catalog import make_task
     from llm_marl_envs.errors import UnknownName
     from llm_marl_envs.trace import TraceWriter
 
     folder = Path(policy)
     is_run = (folder / "args.json").is_file()
     args = _args_of(folder) if is_run else TrainArgs(model=policy, method="prompted")
-    tokens = max_tokens or (args.max_tokens if is_run or policy == "tiny" else 1024)
+    progress = _progress()
+    named = args.model
+    if is_run:  # the model that the run began with, whatever it is asked to play now
+        base = resolve_model(args.model, args.workflow, make_task(args.task, **args.knobs()[0]), args.seed, progress)
+        args = dataclasses.replace(args, model=base)
+    tokens = max_tokens or (args.max_tokens if is_run or named == "tiny" else 1024)
     moved = (task or args.task, workflow or args.workflow) != (args.task, args.workflow)
     knobs = set if set is not None else () if moved else args.set
     changes = {"task": task or args.task, "workflow": workflow or args.workflow, "set": knobs, "max_tokens": tokens}
     args = dataclasses.replace(args, **changes, device=device, threads=threads)
-    progress = _progress()
     team = Team(args, progress)
     if split not in team.task.splits:
         raise UnknownName(f"split of {args.task}", split, team.task.splits)
@@ -116,7 +121,7 @@ def evaluate(
     entry = f"{folder.name if is_run else policy} {args.workflow} {split}" + (
         f" T={temperature:g}" if temperature else ""
     )
-    meta = {"entry": entry, "model": args.model, "step": at, "seed": seed, "temperature": temperature}
+    meta = {"entry": entry, "model": named, "step": at, "seed": seed, "temperature": temperature}
     with TraceWriter(path) as writer:
         for trace in traces_of(done.episodes, team.spec, split, meta):
             writer.write(trace)

@@ -90,6 +90,12 @@ class Policies:
         from safetensors.torch import load_file
 
         for name in self.names:
+            if not (folder / name).is_dir():
+                there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir()))
+                raise ConfigError(
+                    f"{folder} has no policy {name!r}; it has {there}. These policies do not know all roles of this "
+                    f"workflow: choose one with the same roles, or a shared policy."
+                )
             if self._lora is None:
                 state = load_file(folder / name / "model.safetensors", device=self.device)
                 model = self._models[name]

@@ -49,6 +49,10 @@ class RunLog:
             log._write(path, (json.dumps(args, indent=2) + "\n").encode())
         return log
 
+    def write(self, name: str, text: str) -> None:
+        """Put a text file in the folder, whole or not at all."""
+        self._write(self.folder / name, text.encode())
+
     def metrics(self, record: dict[str, Any]) -> None:
         self._append("metrics.jsonl", record)
 

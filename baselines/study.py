@@ -10,7 +10,7 @@ from pathlib import Path
 from baselines.args import TrainArgs
 from baselines.progress import Progress
 from baselines.report import write_report
-from baselines.runlog import read_lines
+from baselines.runlog import RunLog, read_lines
 from baselines.train import train
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.stats import Interval
@@ -22,7 +22,7 @@ def run_study(args: TrainArgs, arms: Sequence[str], seeds: Sequence[int], progre
         raise ConfigError("a study needs at least one arm and one seed, as in --arms shared shuffled --seeds 0 1 2")
     runs = [run_arm(args, arm, seed, progress) for seed in seeds for arm in arms]
     table = results_table(runs)
-    (args.out / "results.md").write_text(table)
+    RunLog(args.out).write("results.md", table)
     report = write_report(runs, args.out)
     progress.console.print(table, markup=False, highlight=False)
     progress.console.print(

@@ -91,6 +91,7 @@ READ = {
         (r"Put it in \boxed{}. So we have \boxed{42}", 42),
     ],
     "after ####": [
+        ("#### Step 3: Total\nThe answer is 42.", 42),  # a Markdown heading
         ("#### 42", 42),
         ("9 * 2 = 18\n#### 18", 18),
         ("####18", 18),
@@ -258,7 +259,6 @@ REFUSED = {
         "#### 42 in 3 days",
         "#### not 42",
         "The answer is not #### 42",
-        "#### Step 3: Total\n42",
     ],
     "candidates": [
         "41 or 42",
