@@ -80,7 +80,7 @@ def forks(episode: Episode, turn: int, samples: int, seed: int) -> list[Start]:
 class _Running:
     """A live session with its turns so far and, per agent, the token ids of its conversation."""
 
-    __slots__ = ("start", "session", "turns", "replied", "contexts")
+    __slots__ = ("contexts", "replied", "session", "start", "turns")
 
     def __init__(self, start: Start):
         self.start, self.session = start, start.session

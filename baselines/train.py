@@ -114,7 +114,8 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
     record["set"] = list(args.set)
     stored = {k: v for k, v in record.items() if k not in ("out", "resume", "threads", "device")}
     team = Team(args, progress)  # bad names and models are found before a folder is made
-    assert team.policies and team.held_out is not None
+    assert team.policies
+    assert team.held_out is not None
     log = RunLog.start(args.out, stored, resume=args.resume)
     settings = Settings(
         lr=args.learning_rate,

@@ -28,8 +28,8 @@ class Experts:
     and after a right draft. invent: a carry where there is none. stray: any other slip. miss, overrule: verdicts on wrong
     and on right answers that are false."""
 
-    forget: float = 0.7
-    forget_after_wrong: float = 0.6
+    forget: float = 0.8
+    forget_after_wrong: float = 0.7
     forget_after_right: float = 0.2
     invent: float = 0.08
     stray: float = 0.03
