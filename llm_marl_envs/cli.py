@@ -30,8 +30,12 @@ OUT, ERR = Console(), Console(stderr=True)
 
 def main(argv: list[str] | None = None) -> None:
     """Run a subcommand. Expected mistakes end with one message and exit code 2, ctrl-C with 130; bugs keep their traceback."""
-    warnings.showwarning = lambda message, *_: ERR.print(f"[yellow]warning:[/] {escape(str(message))}")
-    argv = sys.argv[1:] if argv is None else argv
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: ERR.print(f"[yellow]warning:[/] {escape(str(message))}")
+        _run(sys.argv[1:] if argv is None else argv)
+
+
+def _run(argv: list[str]) -> None:
     try:
         tyro.extras.subcommand_cli_from_dict(commands(), prog="llm-marl", description=DESCRIPTION, args=argv)
     except LLMMarlError as bad:

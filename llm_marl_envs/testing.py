@@ -181,7 +181,8 @@ def check_task(task: Task, sample: int = 200) -> None:
         for problem in problems[:sample]:
             for text in (None, *GARBAGE, problem.question.text):
                 score = task.grade(problem, text)
-                assert isinstance(score, Score) and 0.0 <= score.value <= 1.0, f"{score} is not a score in [0, 1]"
+                assert isinstance(score, Score), f"{score!r} is not a Score"
+                assert 0.0 <= score.value <= 1.0, f"{score} is not in [0, 1]"
                 assert score.value == 0.0 or text == problem.question.text, (
                     f"{text!r:.60} is paid {score.value} on {problem.question.id}"
                 )
