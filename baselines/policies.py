@@ -75,7 +75,7 @@ class Policies:
         """The trained parameters of a policy, in a fixed order."""
         if self._lora is None:
             return list(self._models[name].parameters())
-        return [p for key, p in self._lora.named_parameters() if f".{name}." in key]
+        return [p for key, p in self._lora.named_parameters() if f".{name}." in key.partition(".lora_")[2]]
 
     def save(self, folder: Path) -> None:
         """Write each policy to `<folder>/<name>` in the hub's layout (full model, or adapter)."""

@@ -64,16 +64,9 @@ def collector_paused() -> Iterator[None]:
 def forks(episode: Episode, turn: int, samples: int, seed: int) -> list[Start]:
     """`samples` new futures of an episode from just before its reply number `turn`; they form one group of their own."""
     lived = tuple(t for t in episode.turns if t.index < turn)
+    here = seed_of("fork", episode.session.play.seed, turn)
     return [
-        Start(
-            episode.session.fork(turn),
-            episode.problem,
-            turn,
-            k,
-            seed_of(seed, episode.session.play.seed, turn, k),
-            lived,
-        )
-        for k in range(samples)
+        Start(episode.session.fork(turn), episode.problem, here, k, seed_of(seed, here, k), lived) for k in range(samples)
     ]
 
 
