@@ -66,7 +66,8 @@ def forks(episode: Episode, turn: int, samples: int, seed: int) -> list[Start]:
     lived = tuple(t for t in episode.turns if t.index < turn)
     here = seed_of("fork", episode.session.play.seed, turn)
     return [
-        Start(episode.session.fork(turn), episode.problem, here, k, seed_of(seed, here, k), lived) for k in range(samples)
+        Start(episode.session.fork(turn), episode.problem, here, k, seed_of(seed, here, k), lived)
+        for k in range(samples)
     ]
 
 

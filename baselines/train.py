@@ -243,7 +243,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     def ask(signum: int, frame: object) -> None:
         nonlocal asked
         if asked:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("at once; the last checkpoint is kept: go on with --resume")
         asked = True
 
     try:

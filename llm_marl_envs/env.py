@@ -81,6 +81,9 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         self._seed: int | None = None
         self._episode = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_problems": None, "_index": None}  # the task has them: a pickle need not
+
     def observation_space(self, agent: str):
         return self.observation_spaces[agent]
 

@@ -134,7 +134,8 @@ def _rows_of_hub(name: str, split: str, fields: tuple[str, ...], hub: HubData) -
         from datasets import load_dataset
     except ImportError:
         raise MissingExtra(
-            f"loading {hub.repo} from the Hugging Face hub (a local folder, given by data_dir or LLM_MARL_DATA, does not)", "data"
+            f"loading {hub.repo} from the Hugging Face hub (a local folder, given by data_dir or LLM_MARL_DATA, does not)",
+            "data",
         ) from None
     try:
         rows = load_dataset(hub.repo, hub.config, revision=hub.revision, split=split)
