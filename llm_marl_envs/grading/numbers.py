@@ -68,7 +68,7 @@ def _plain_box(text: str) -> int | None:
     """What most trained replies end on, read fast: one box, a sentence before it or nothing, a short whole number in it."""
     start = text.find("\\boxed{")
     inside = text[start + 7 : -1]
-    alone = start == 0 or (start > 1 and text[start - 2 : start] in (". ", ".\n"))
+    alone = start == 0 or (start > 2 and text[start - 2 : start] in (". ", ".\n") and text[start - 3].isalnum())
     if alone and len(inside) < 16 and inside.isdecimal() and inside.isascii() and "\\fbox{" not in text:
         return int(inside)
     return None

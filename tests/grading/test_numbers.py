@@ -8,6 +8,7 @@ from grading.number_cases import READ, REFUSED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llm_marl_envs.grading import numbers
 from llm_marl_envs.grading.numbers import Found, final_number, parse_number
 
 
@@ -208,3 +209,12 @@ def fastest(text):
         parse_number(text)
         times.append(process_time() - start)
     return min(times)
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), INTEGERS)
+def test_the_fast_path_reads_what_the_rules_read(before, number):
+    for text in (f"{before}. \\boxed{{{number}}}", f"{before} it is 4. \\boxed{{{number}}}", f"\\boxed{{{number}}}"):
+        fast = numbers._plain_box(text)
+        if fast is not None:
+            assert final_number(text + " ").value == fast, text  # a trailing space takes the long way
