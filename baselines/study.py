@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from baselines.args import TrainArgs
 from baselines.progress import Progress
@@ -41,11 +42,13 @@ def run_arm(args: TrainArgs, arm: str, seed: int, progress: Progress) -> Path:
 
 
 def results_table(runs: Sequence[Path]) -> str:
-    """A Markdown table: one row per run, held-out accuracy before, at its best and after, with 95% intervals, and budgets."""
+    """Markdown: one row per run (held-out accuracy before, at its best and after, with 95% intervals, and what training
+    spent), then one row per arm over its seeds."""
     rows = [
         "| arm | seed | start | peak (step) | final | gain | calls/episode | training calls | training tokens |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
+    arms: dict[str, list[tuple[float, float]]] = {}
     for run in runs:
         args = json.loads((run / "args.json").read_text())
         lines = read_lines(run / "metrics.jsonl")
@@ -55,11 +58,23 @@ def results_table(runs: Sequence[Path]) -> str:
         batch = args["problems"] * args["samples"]
         trained = [line for line in lines if line["kind"] == "train"]
         calls, tokens = (sum(line[k] for line in trained) * batch for k in ("calls", "tokens"))
+        arm = f"{args['method']} {args['workflow']}"
+        arms.setdefault(arm, []).append((100 * first["accuracy"], 100 * last["accuracy"]))
         rows.append(
-            f"| {args['method']} {args['workflow']} | {args['seed']} | {_interval(first)} | {_interval(peak)} "
-            f"({peak['step']}) | {_interval(last)} | {100 * (last['accuracy'] - first['accuracy']):+.1f} | "
-            f"{first['calls']:.2f} -> {last['calls']:.2f} | {calls / 1e3:.1f}k | {tokens / 1e6:.2f}M |"
+            f"| {arm} | {args['seed']} | {_interval(first)} | {_interval(peak)} ({peak['step']}) | {_interval(last)} | "
+            f"{100 * (last['accuracy'] - first['accuracy']):+.1f} | {first['calls']:.2f} -> {last['calls']:.2f} | "
+            f"{calls / 1e3:.1f}k | {tokens / 1e6:.2f}M |"
         )
+    rows += [
+        "",
+        "| arm | seeds | start, mean | final, mean | gain, mean (lowest to highest seed) |",
+        "|---|---|---|---|---|",
+    ]
+    for arm, pairs in arms.items():
+        start, final = (fmean(pair[i] for pair in pairs) for i in (0, 1))
+        gains = [last - first for first, last in pairs]
+        spread = f"{fmean(gains):+.1f} ({min(gains):+.1f} to {max(gains):+.1f})"
+        rows.append(f"| {arm} | {len(pairs)} | {start:.1f}% | {final:.1f}% | {spread} |")
     return "\n".join(rows) + "\n"
 
 
