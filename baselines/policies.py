@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,9 +117,11 @@ def _with_adapters(model: Any, names: tuple[str, ...], rank: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    adapted = get_peft_model(model, config, adapter_name=names[0])
-    for name in names[1:]:
-        adapted.add_adapter(name, config)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)  # peft's own
+        adapted = get_peft_model(model, config, adapter_name=names[0])
+        for name in names[1:]:
+            adapted.add_adapter(name, config)
     for key, parameter in adapted.named_parameters():
         parameter.requires_grad_("lora_" in key)
     return adapted

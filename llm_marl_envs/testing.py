@@ -3,9 +3,9 @@
     def test_my_workflow():
         check_workflow(MyWorkflow())
 
-`check_workflow` plays random episodes and lives every one of them again: forked at every turn, pickled, and in a second
-process with another hash seed, another clock and other global random generators. Whatever a talk draws from the world
-instead of its replies differs there and is named.
+`check_workflow` plays random episodes and lives every one of them again: forked at every turn, pickled, and in other
+processes with other hash seeds, another clock, another environment and other global random generators. Whatever a talk
+draws from the world instead of its replies differs there and is named.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -87,6 +89,10 @@ def check_workflow(workflow: Workflow, episodes: int = 50, question: Question = 
             session = play_randomly(workflow, seed, question)
         except WorkflowError as bad:
             raise AssertionError(f"{workflow} breaks the protocol: {bad}") from bad
+        except Exception as bad:
+            raise AssertionError(
+                f"{workflow} raises {type(bad).__name__} ({str(bad)[:200]}) in random play; text from a model never raises"
+            ) from bad
         after = random.getstate(), np.random.get_state()[1].tobytes()  # type: ignore[union-attr]
         assert before == after, f"{workflow} draws from a global random generator; use the rng that talk() is given"
         _check_rules(session)
@@ -111,60 +117,109 @@ def _check_rules(session: Session) -> None:
 def _check_forks(session: Session) -> None:
     for turn in range(len(session.replies) + 1):
         fork = session.fork(turn)
-        for again, how in ((fork, "replayed"), (pickle.loads(pickle.dumps(fork)), "pickled")):
+        for again, how in ((fork, "replayed"), (pickle.loads(_pickled(fork, session.play.workflow)), "pickled")):
             same = again.events == session.events[: len(again.events)] and len(again.replies) == turn
+            same = same and (turn < len(session.replies) or again.answer == session.answer)
             assert same, (
                 f"{session.play.workflow} {how} to turn {turn} differs from the first time ({_difference(session, again)}): "
                 f"a talk must be a function of (knobs, question, rng, replies)"
             )
+            try:
+                again.fail("the budget is used up")
+            except Exception as bad:
+                raise AssertionError(
+                    f"{session.play.workflow} goes on when its budget runs out after {turn} replies ({bad}); "
+                    f"let the generator be closed"
+                ) from bad
+
+
+def _pickled(session: Session, workflow: Workflow) -> bytes:
+    try:
+        return pickle.dumps(session)
+    except Exception as bad:
+        raise AssertionError(f"{workflow} cannot be pickled ({bad}); define it at the top level of a module") from bad
 
 
 def _difference(session: Session, again: Session) -> str:
     for i, (was, now) in enumerate(zip(session.events, again.events, strict=False)):
         if was != now:
             return f"event {i} was {str(was.call)[:160]}, now {str(now.call)[:160]}"
-    return f"{len(again.replies)} replies"
+    return f"answer was {session.answer!r:.160}, now {again.answer!r:.160} after {len(again.replies)} replies"
 
 
-# Run in a second process before the workflow is imported: another clock, other global generators.
+# Run in other processes: another clock, other global generators, another folder, another order of strings in sets. What
+# a module reads from its environment when it is imported differs too, for most variables are gone; what a talk reads
+# differs for all of them.
 _ELSEWHERE = """
-import datetime, pickle, random, sys, time
+import datetime, importlib, os, pickle, random, sys, time
 import numpy
-def later(clock, by):
+out, sys.stdout = sys.stdout.buffer, sys.stderr
+later = 1e8
+def shifted(clock, by):
     return lambda *a: clock(*a) + by
-for name, by in (("time", 1e8), ("monotonic", 1e8), ("perf_counter", 1e8), ("process_time", 1e8), ("time_ns", 10**17)):
-    setattr(time, name, later(getattr(time, name), by))
-real = datetime.datetime
-class Later(real):
+for name in ("time", "monotonic", "perf_counter", "process_time"):
+    setattr(time, name, shifted(getattr(time, name), later))
+    setattr(time, name + "_ns", shifted(getattr(time, name + "_ns"), int(later) * 10**9))
+def given_now(convert):
+    return lambda t=None: convert(time.time() if t is None else t)
+for name in ("localtime", "gmtime", "ctime"):
+    setattr(time, name, given_now(getattr(time, name)))
+def formatted(convert):
+    return lambda form, t=None: convert(form, t or time.localtime())
+time.strftime = formatted(time.strftime)
+day, moment = datetime.date, datetime.datetime
+class Moment(moment):
     @classmethod
-    def now(cls, tz=None): return real.now(tz) + datetime.timedelta(days=1157)
+    def now(cls, tz=None): return moment.now(tz) + datetime.timedelta(seconds=later)
     @classmethod
-    def utcnow(cls): return real.now() + datetime.timedelta(days=1157)
+    def utcnow(cls): return cls.now(datetime.timezone.utc).replace(tzinfo=None)
     @classmethod
     def today(cls): return cls.now()
-datetime.datetime = Later
+class Day(day):
+    @classmethod
+    def today(cls): return Moment.now().date()
+datetime.datetime, datetime.date = Moment, Day
 random.seed(987654321); numpy.random.seed(987654)
-sys.stdout.buffer.write(pickle.dumps([session.events for session in pickle.load(sys.stdin.buffer)]))
+module, plays = pickle.load(sys.stdin.buffer)
+importlib.import_module(module)
+type(os.environ).__getitem__ = lambda self, name: "elsewhere: " + name
+out.write(pickle.dumps([(session.events, session.answer) for session in pickle.loads(plays)]))
 """
+_HASH_SEEDS = ("1", "2", "4242")  # a set of two strings has the same order in all of them once in eight times
+_KEPT = ("PATH", "PYTHON", "LD_", "DYLD_", "LANG", "LC_", "SYSTEMROOT", "VIRTUAL_ENV", "TMP", "TEMP")
 
 
 def _check_elsewhere(workflow: Workflow, plays: list[Session]) -> None:
-    try:
-        packed = pickle.dumps(plays)
-    except Exception as bad:
-        raise AssertionError(f"{workflow} cannot be pickled ({bad}); define it at the top level of a module") from bad
-    env = os.environ | {"PYTHONHASHSEED": "4242", "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
-    run = subprocess.run([sys.executable, "-c", _ELSEWHERE], input=packed, capture_output=True, env=env, timeout=300)
-    if run.returncode:
-        last = run.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise AssertionError(f"{workflow} cannot be replayed in another process: {' '.join(last)}")
-    for was, events in zip(plays, pickle.loads(run.stdout), strict=True):
-        if was.events != events:
-            i = next((i for i, (a, b) in enumerate(zip(was.events, events, strict=False)) if a != b), len(events))
-            raise AssertionError(
-                f"{workflow} differs in another process at event {i}: it depends on the clock, a global, the hash seed (set "
-                f"order) or state kept between episodes. Here {str(was.events[i : i + 1])[:200]}"
+    """Live the episodes again, the last one first, in processes that have little in common with this one."""
+    plays = plays[::-1]  # what one episode leaves behind for the next is not there
+    packed = pickle.dumps((type(workflow).__module__, pickle.dumps(plays)))
+    env = {name: value for name, value in os.environ.items() if name.upper().startswith(_KEPT)}
+    env["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in sys.path)
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(len(_HASH_SEEDS)) as pool:
+
+        def live_again(hash_seed: str) -> subprocess.CompletedProcess[bytes]:
+            return subprocess.run(
+                [sys.executable, "-c", _ELSEWHERE],
+                input=packed,
+                capture_output=True,
+                cwd=folder,
+                env=env | {"PYTHONHASHSEED": hash_seed},
+                timeout=300,
             )
+
+        runs = list(pool.map(live_again, _HASH_SEEDS))
+    for run in runs:
+        if run.returncode:
+            last = run.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise AssertionError(f"{workflow} cannot be replayed in another process: {' '.join(last)}")
+        for was, (events, answer) in zip(plays, pickle.loads(run.stdout), strict=True):
+            if was.events != events or was.answer != answer:
+                i = next((i for i, (a, b) in enumerate(zip(was.events, events, strict=False)) if a != b), len(events))
+                raise AssertionError(
+                    f"{workflow} differs in another process at event {i}: it depends on the clock, a global, the environment, "
+                    f"the hash seed (set order) or state kept between episodes. Here {str(was.events[i : i + 1])[:200]}, "
+                    f"answer {was.answer!r:.80}, there {answer!r:.80}"
+                )
 
 
 def check_task(task: Task, sample: int = 200) -> None:
@@ -180,7 +235,13 @@ def check_task(task: Task, sample: int = 200) -> None:
             ids[id] = split
         for problem in problems[:sample]:
             for text in (None, *GARBAGE, problem.question.text):
-                score = task.grade(problem, text)
+                try:
+                    score = task.grade(problem, text)
+                except Exception as bad:
+                    raise AssertionError(
+                        f"the grader raises {type(bad).__name__} ({bad}) for {text!r:.60} on {problem.question.id}; "
+                        f"it must take any text"
+                    ) from bad
                 assert isinstance(score, Score), f"{score!r} is not a Score"
                 assert 0.0 <= score.value <= 1.0, f"{score} is not in [0, 1]"
                 assert score.value == 0.0 or text == problem.question.text, (

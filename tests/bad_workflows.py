@@ -138,6 +138,20 @@ class StringHash(Base):
         return hash("question") % 2
 
 
+class DrawnAnswer(Base):
+    """All events agree; only the answer does not."""
+
+    def talk(self, question: Question, rng: Random) -> Talk:
+        yield Ask("solver_0", question.text)
+        return str(Random().random())
+
+
+class AnswerBySetOrder(Base):
+    def talk(self, question: Question, rng: Random) -> Talk:
+        yield Ask("solver_0", question.text)
+        return " ".join({"red", "green", "blue", "yellow", "black", "white"})
+
+
 class MutableDefault(Base):
     def talk(self, question: Question, rng: Random, seen: list[str] = []) -> Talk:  # noqa: B006
         seen.append(question.id)
