@@ -64,7 +64,7 @@ def train(folder: Path, method, lora_rank: int = 0, steps: int = 12) -> tuple[di
     policies = Policies(str(folder), route.policies, lora_rank=lora_rank)
     chat = Chat(load_tokenizer(str(folder)))
     engine = TransformersEngine(policies, chat)
-    settings = Settings(4e-2 if lora_rank else 2e-3, steps, schedule="constant", normaliser=method.normaliser)
+    settings = Settings(5e-3 if lora_rank else 2e-3, steps, schedule="constant", normaliser=method.normaliser)
     learner = Learner(policies, settings, method.loss(), chat.pad_id)
     before = odds(policies, chat, route)
     for step in range(steps):
@@ -95,9 +95,13 @@ def test_a_flipped_sign_fails_the_same_test(folder, name):
 
 
 @pytest.mark.parametrize("name", ["shared", "isolated"])
-def test_lora_adapters_learn_and_leave_the_backbone_alone(folder, name):
-    before, after = train(folder, make_method(name), lora_rank=4, steps=40)
-    assert learns(before, after), (before, after)
+def test_lora_adapters_learn_too(folder, name):
+    """With embeddings frozen, adapters of this size can move the odds by about a tenth: the direction is what counts."""
+    method = make_method(name)
+    before, after = train(folder, method, lora_rank=4, steps=30)
+    assert all(after[role] > before[role] + 0.08 for role in before), (before, after)
+    before, after = train(folder, type("Flipped", (Flipped, type(method)), {})(), lora_rank=4, steps=30)
+    assert all(after[role] < before[role] - 0.08 for role in before), (before, after)
 
 
 def test_prompted_does_not_learn():

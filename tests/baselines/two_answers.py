@@ -48,11 +48,12 @@ def make_model(folder: Path) -> Path:
     model = build_model(MICRO, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     rows = []
-    for prompt in PROMPTS.values():
-        for reply in "AB":
+    told = [(f"Say {reply}.", reply) for reply in "AB"]  # so that A and B are told apart at all
+    for prompt, replies in [*((prompt, "AB") for prompt in PROMPTS.values()), *told]:
+        for reply in replies:
             ids = chat.open(({"role": "user", "content": prompt},))
             rows.append((ids, (*tokenizer(reply)["input_ids"], tokenizer.eos_token_id)))
-    for _ in range(60):
+    for _ in range(100):
         loss = torch.tensor(0.0)
         for prompt, reply in rows:
             logits = model(input_ids=torch.tensor([prompt + reply])).logits[0, len(prompt) - 1 : -1]
