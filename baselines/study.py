@@ -25,7 +25,9 @@ def run_study(args: TrainArgs, arms: Sequence[str], seeds: Sequence[int], progre
     table = results_table(runs)
     RunLog(args.out).write("results.md", table)
     report = write_report(runs, args.out)
-    progress.console.print(table, markup=False, highlight=False)
+    for run in runs:
+        first, *_, last = [line for line in read_lines(run / "metrics.jsonl") if line["kind"] == "eval"] * 2
+        progress.console.print(f"{run.name:>24}: {_interval(first)} -> {_interval(last)}", markup=False, soft_wrap=True)
     progress.console.print(
         f"report: {report}\ncurves: {args.out / 'learning_curve.png'}\ntable:  {args.out / 'results.md'}"
     )

@@ -113,8 +113,7 @@ class Trace:
                 f"the trace has {len(self.events)} events; its workflow produces {len(session.events)}",
                 len(session.events),
             )
-        ended = session.status or (Status.FAILED if self.status is Status.FAILED else None)
-        if self.status is not Status.FAILED and (ended, session.answer) != (self.status, self.answer):
+        if self.status is not Status.FAILED and (session.status, session.answer) != (self.status, self.answer):
             raise ReplayMismatch(
                 f"the trace ends {self.status} with answer {_short(self.answer)}; "
                 f"its own replies lead to {session.status} with {_short(session.answer)}",
@@ -124,16 +123,13 @@ class Trace:
 
     def _compare(self, session: Session) -> None:
         """Every event that the session has lived so far must be the trace's, and so must be what it waits for."""
-        events = session.events
-        for i in range(len(events)):
-            if i >= len(self.events) or events[i] != self.events[i]:
-                there = self.events[i] if i < len(self.events) else None
-                raise ReplayMismatch(f"event {i} is {_short(there)}; the workflow says {_short(events[i])}", i)
-        if session.waiting and len(events) < len(self.events) and self.events[len(events)].call != session.waiting[0]:
-            i = len(events)
-            raise ReplayMismatch(
-                f"event {i} is {_short(self.events[i].call)}; the workflow asks {_short(session.waiting[0])}", i
-            )
+        for i, event in enumerate(session.events):
+            there = self.events[i] if i < len(self.events) else None
+            if there is None or _differ(event, there):
+                raise ReplayMismatch(f"event {i} is {_short(there)}; the workflow says {_short(event)}", i)
+        i, asks = len(session.events), session.call
+        if asks and i < len(self.events) and _differ(Event(self.events[i].call, None, 0), Event(asks, None, 0)):
+            raise ReplayMismatch(f"event {i} is {_short(self.events[i].call)}; the workflow asks {_short(asks)}", i)
 
     def chain(self) -> tuple[str, ...]:
         """The digests of all events and of the ending, each over its content and the digest before."""
@@ -237,6 +233,11 @@ def _event_to_json(event: Event) -> dict[str, Any]:
     return out
 
 
+def _differ(one: Event, other: Event) -> bool:
+    """Whether two events differ in writing: JSON has no tuples, so a tool's arguments come back as lists."""
+    return one != other and _canonical(_event_to_json(one)) != _canonical(_event_to_json(other))
+
+
 def _event_from_json(data: dict[str, Any]) -> Event:
     data = dict(data)
     cls, wave = EVENT_TYPES[data.pop("event")], data.pop("wave")
@@ -272,7 +273,7 @@ def transcript(session: Session, outcome: Outcome | None = None) -> str:
             case UseTool():
                 lines += [f"[{wave}] {call.agent} uses {call.tool} {dict(call.args)}:"]
             case Claim():
-                lines += [f"    claim ({call.kind}) of {call.agent}: {call.text}"]
+                lines += [f"    claim ({call.kind}) of {call.agent}: {_indent(call.text)[6:]}"]
             case Malformed():
                 lines += [f"    malformed reply of {call.agent}: expected {call.expected}"]
             case Spawn() | Stop():
@@ -280,11 +281,9 @@ def transcript(session: Session, outcome: Outcome | None = None) -> str:
         if reply is not None:
             lines += [_indent(reply.text)]
     if session.status is not None:
-        lines += [
-            "",
-            f"status: {outcome.status if outcome else session.status}{f' ({session.why})' if session.why else ''}",
-        ]
-        lines += [f"answer: {session.answer}"]
+        why = f" ({session.why})" if session.why else ""
+        lines += ["", f"status: {outcome.status if outcome else session.status}{why}"]
+        lines += [f"answer: {_indent(str(session.answer))[6:]}"]
     if outcome is not None:
         lines += [f"score: {outcome.team.value:g} ({outcome.team.why})"]
     return "\n".join(lines) + "\n"
@@ -362,7 +361,9 @@ def _whole_lines(path: Path) -> tuple[list[bytes], bool]:
         try:
             while chunk := file.read1(1 << 20):  # read() would lose what stands before a torn end
                 chunks.append(chunk)
-        except (EOFError, zlib.error, gzip.BadGzipFile):
+        except (EOFError, zlib.error, gzip.BadGzipFile) as bad:
+            if isinstance(bad, OSError) and not chunks:
+                raise  # not gzipped at all, so neither torn nor ours to mend
             torn = True
     *lines, rest = b"".join(chunks).split(b"\n")
     return lines, torn or bool(rest.strip())

@@ -90,3 +90,14 @@ class Interviews:
             said.append((yield Ask(guest, f"{guest}, round {i}", fresh=i == 0)))
         yield Claim(guest, said[-1])
         return "/".join(said)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Tuples and lists, nested, where JSON knows only lists."""
+
+    roster: ClassVar[Roster] = Roster(searcher=1)
+
+    def talk(self, question: Question, rng: Random) -> Talk:
+        found = yield UseTool("searcher_0", "find", {"country": "Peru", "ids": (1, [2, (3,)]), "by": {"page": (4, 5)}})
+        return (yield Ask("searcher_0", found, infoset=(1, (2, [3]), None, True, 0.5)))

@@ -1,0 +1,151 @@
+"""Names to objects: every environment by its id, near misses named, other people's workflows by module and class."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+from toys import Capitals, Crew
+
+import llm_marl_envs
+from llm_marl_envs import EnvSpec, Limits, WorkflowEnv, env_ids, make, make_task, make_workflow
+from llm_marl_envs.catalog import knobs_of, share_knobs, split_id
+from llm_marl_envs.errors import ConfigError, UnknownName
+from llm_marl_envs.tasks.arithmetic import Arithmetic
+from llm_marl_envs.tasks.gsm8k import GSM8K
+from llm_marl_envs.workflows.eval_opt import EvalOpt
+
+
+def test_ids_are_all_pairs_of_tasks_and_workflows():
+    assert len(env_ids()) == len(set(env_ids()))
+    assert {
+        f"{t}/{w}-v0" for t in ("arithmetic", "gsm8k") for w in ("solo", "eval_opt", "voting", "orch_workers")
+    } <= set(env_ids())
+    assert not any("base" in id or "prompts" in id for id in env_ids())
+
+
+@pytest.mark.parametrize("env_id", env_ids())
+def test_every_id_makes_its_environment(env_id, gsm8k_dir):
+    env = make(env_id, split="test", data_dir=gsm8k_dir)
+    assert env.env_spec.env_id == env.metadata["name"] == env_id
+    assert str(env) == env_id or env_id in str(env.metadata)
+    env.reset(seed=0)
+    assert env.problem.question.id.startswith(f"{split_id(env_id)[0]}/test/")
+
+
+def test_knobs_go_where_they_belong():
+    env = make("arithmetic/eval_opt-v0", digits=3, rounds=2, limits=Limits(calls=7))
+    assert env.task == Arithmetic(digits=3)
+    assert env.workflow == EvalOpt(rounds=2)
+    assert env.limits == Limits(calls=7)
+    assert share_knobs("arithmetic", "voting", {"votes": 5, "seed": 1}) == ({"seed": 1}, {"votes": 5})
+
+
+def test_data_dir_is_for_tasks_that_read_data(gsm8k_dir):
+    assert make_task("gsm8k", gsm8k_dir) == GSM8K(str(gsm8k_dir))
+    assert make_task("arithmetic", gsm8k_dir) == Arithmetic()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: make("arithmetic/eval_op-v0"),
+            r"no workflow 'eval_op'\. Did you mean 'eval_opt'\? Known: eval_opt, orch",
+        ),
+        (
+            lambda: make("arithmetik/solo-v0"),
+            r"no task 'arithmetik'\. Did you mean 'arithmetic'\? Known: arithmetic, gsm8k",
+        ),
+        (
+            lambda: make("arithmetic/solo-v9"),
+            r"no environment 'arithmetic/solo-v9'\. Did you mean 'arithmetic/solo-v0'",
+        ),
+        (lambda: make("arithmetic/solo"), r"no environment 'arithmetic/solo'\. Did you mean .*'arithmetic/solo-v0'"),
+        (lambda: make("solo-v0"), r"no environment 'solo-v0'\. Did you mean"),
+        (lambda: make(""), "no environment ''"),
+        (
+            lambda: make("arithmetic/eval_opt-v0", round=2),
+            r"no knob of arithmetic or eval_opt 'round'\. Did you mean 'rounds'",
+        ),
+        (lambda: make("arithmetic/solo-v0", rounds=2), "no knob of arithmetic or solo 'rounds'"),
+        (lambda: make_task("gsm8"), r"no task 'gsm8'\. Did you mean 'gsm8k'"),
+        (lambda: make_task("base"), "no task 'base'"),
+        (lambda: make_workflow("delgate"), "no workflow 'delgate'"),
+        (lambda: make_workflow("prompts"), "no workflow 'prompts'"),
+        (lambda: make_workflow("voting", vote=3), r"no knob of voting 'vote'\. Did you mean 'votes'"),
+        (lambda: make_workflow("toys:Crews"), "no workflow 'toys:Crews'"),
+        (lambda: make_workflow("no_such_module:Crew"), "no workflow 'no_such_module:Crew'"),
+    ],
+)
+def test_a_typo_gets_the_nearest_names(call, message):
+    with pytest.raises(UnknownName, match=message) as bad:
+        call()
+    assert str(pickle.loads(pickle.dumps(bad.value))) == str(bad.value)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"digits": 0}, "arithmetic does not accept {'digits': 0}: digits and sizes start at 1"),
+        ({"terms": 1}, "terms at 2"),
+        ({"operators": "+/"}, r"operators are any of \+ - \*; got '\+/'"),
+        ({"operators": ""}, "operators are any of"),
+        ({"train_size": 0}, "sizes start at 1"),
+    ],
+)
+def test_impossible_values(knobs, message):
+    with pytest.raises(ConfigError, match=message):
+        make_task("arithmetic", **knobs)
+
+
+def test_a_knob_of_both_is_refused(monkeypatch):
+    @dataclass(frozen=True)
+    class Digital(EvalOpt):
+        digits: int = 4
+
+    monkeypatch.setattr("toys.Digital", Digital, raising=False)
+    with pytest.raises(ConfigError, match="both arithmetic and toys:Digital have a knob 'digits'"):
+        share_knobs("arithmetic", "toys:Digital", {"digits": 3})
+
+
+# Specs.
+
+
+def test_a_spec_holds_what_differs_from_the_defaults_and_survives_json():
+    spec = make("arithmetic/eval_opt-v0", digits=3, rounds=2, refine="feedback").env_spec
+    assert spec == EnvSpec("arithmetic", "eval_opt", {"digits": 3}, {"rounds": 2})
+    data = json.loads(json.dumps([spec.task, spec.workflow, spec.task_knobs, spec.workflow_knobs]))
+    again = EnvSpec(*data)
+    assert again.make_task() == Arithmetic(digits=3)
+    assert again.make_workflow() == EvalOpt(rounds=2)
+
+
+def test_where_the_data_lie_is_no_knob(gsm8k_dir):
+    assert knobs_of(make_task("gsm8k", gsm8k_dir)) == {}
+
+
+def test_other_peoples_tasks_and_workflows():
+    env = WorkflowEnv(Capitals(down=True), Crew())
+    assert env.env_spec == EnvSpec("toys:Capitals", "toys:Crew", {"down": True}, {})
+    assert env.env_spec.env_id == "toys:Capitals/toys:Crew-v0"
+    assert env.env_spec.make_task() == Capitals(down=True)
+    assert make("toys:Capitals/toys:Crew-v0", down=True).task == Capitals(down=True)
+    assert make_workflow("toys:Crew") == Crew()
+
+
+def test_looking_up_one_name_imports_no_other():
+    code = (
+        "import sys, llm_marl_envs as e; e.make('arithmetic/solo-v0'); e.env_ids(); "
+        "print(sorted(m for m in sys.modules if m.startswith('llm_marl_envs.workflows.')), 'llm_marl_envs.tasks.gsm8k' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "['llm_marl_envs.workflows.prompts', 'llm_marl_envs.workflows.solo'] False"
+
+
+def test_everything_public_is_there():
+    assert [name for name in llm_marl_envs.__all__ if not hasattr(llm_marl_envs, name)] == []
