@@ -32,7 +32,6 @@ def test_ids_are_all_pairs_of_tasks_and_workflows():
 def test_every_id_makes_its_environment(env_id, gsm8k_dir):
     env = make(env_id, split="test", data_dir=gsm8k_dir)
     assert env.env_spec.env_id == env.metadata["name"] == env_id
-    assert str(env) == env_id or env_id in str(env.metadata)
     env.reset(seed=0)
     assert env.problem.question.id.startswith(f"{split_id(env_id)[0]}/test/")
 

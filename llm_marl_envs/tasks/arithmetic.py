@@ -84,10 +84,13 @@ def _expressions(task: Arithmetic, split: str) -> Iterator[Expression]:
         yield from everything
         return
     seen: set[Expression] = set()
-    while True:
+    in_vain = 0
+    while in_vain < 10_000:
         expression = tuple(rng.choice(slot) for slot in slots)
+        in_vain += 1
         if expression not in seen and split_of(expression) == split:
             seen.add(expression)
+            in_vain = 0
             yield expression
 
 

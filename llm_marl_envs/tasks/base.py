@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(
             f"{path} line {number} is not UTF-8 ({bad.reason} at byte {bad.start}). Save it as UTF-8."
         ) from None
-    except (OSError, EOFError) as bad:
+    except (OSError, EOFError, zlib.error) as bad:
         raise DataError(f"{path} cannot be read: {bad}. Fetch or unpack it again.") from None
 
 
@@ -122,10 +123,14 @@ def _row(path: Path, number: int, line: str, fields: tuple[str, ...]) -> dict[st
         row = json.loads(line)
     except ValueError as bad:
         raise DataError(f"{path} line {number} is not JSON ({bad}). Expected one object a line.") from None
+    return _complete(f"{path} line {number}", row, fields)
+
+
+def _complete(where: str, row: Any, fields: tuple[str, ...]) -> dict[str, Any]:
     missing = [f for f in fields if not isinstance(row, dict) or f not in row]
     if missing:
         got = f"the fields {', '.join(row)}" if isinstance(row, dict) else type(row).__name__
-        raise DataError(f"{path} line {number} lacks {', '.join(missing)}; it has {got}.")
+        raise DataError(f"{where} lacks {', '.join(missing)}; it has {got}.")
     return row
 
 
@@ -145,4 +150,4 @@ def _rows_of_hub(name: str, split: str, fields: tuple[str, ...], hub: HubData) -
             f"Go online, or put <folder>/{name}/{split}.jsonl[.gz] with the fields {', '.join(fields)} somewhere and "
             f"pass data_dir=<folder> or set LLM_MARL_DATA=<folder>."
         ) from None
-    return [dict(row) for row in rows]
+    return [_complete(f"{hub.repo} ({split}) row {i}", dict(row), fields) for i, row in enumerate(rows)]

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from llm_marl_envs.errors import DataError, UnknownName
 from llm_marl_envs.grading.number_score import grade_number
@@ -45,10 +46,13 @@ def _problems(data_dir: str | None, shared: str | None, split: str) -> tuple[Pro
     return tuple(_problem(f"gsm8k/{split}/{i}", row) for i, row in enumerate(rows))
 
 
-def _problem(id: str, row: dict[str, str]) -> Problem:
-    marked, _, gold = row["answer"].rpartition("####")
+def _problem(id: str, row: dict[str, Any]) -> Problem:
+    question, answer = row["question"], row["answer"]
+    if not isinstance(question, str) or not isinstance(answer, str):
+        raise DataError(f"{id}: expected two texts, got question {question!r:.80} and answer {answer!r:.80}")
+    marked, _, gold = answer.rpartition("####")
     value = parse_number(gold)
     if value is None or not marked:
-        raise DataError(f"{id}: expected an answer that ends in '#### <number>', got {row['answer'][-80:]!r}")
+        raise DataError(f"{id}: expected an answer that ends in '#### <number>', got {answer[-80:]!r}")
     plain = value.numerator if value.denominator == 1 else value  # whole numbers compare faster as int
-    return Problem(Question(id, row["question"], answer_format="Give the final answer, a number, in \\boxed{}."), plain)
+    return Problem(Question(id, question, answer_format="Give the final answer, a number, in \\boxed{}."), plain)
