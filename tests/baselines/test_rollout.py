@@ -1,0 +1,154 @@
+"""Batched rollouts: the width changes nothing, forks keep what was lived, failures are set apart."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from baselines.engines.scripted import Scripted
+from baselines.evaluate import evaluate, traces_of
+from baselines.policies import PolicyRouter
+from baselines.rollout import collector_paused, forks, groups, rollout
+from llm_marl_envs import Ask, Claim, EnvSpec, Limits, Roster, Score, Status, UseTool, make_task, make_workflow
+from llm_marl_envs.errors import ToolFailed
+from llm_marl_envs.seeds import seed_of
+from llm_marl_envs.testing import GARBAGE, WELL_FORMED
+
+TASK = make_task("arithmetic")
+WORKFLOWS = ["solo", "eval_opt", "voting", "orch_workers"]
+
+
+def say(request) -> str:
+    """Anything at all, decided by the request's seed alone."""
+    replies = (*WELL_FORMED, *GARBAGE)
+    return replies[request.seed % len(replies)]
+
+
+def play(name: str, width: int = 4096, count: int = 12, **knobs):
+    workflow = make_workflow(name, **knobs)
+    route = PolicyRouter.isolated(workflow.roster)
+    starts = groups(workflow, TASK.problems("train")[:count], 3, seed=1)
+    return rollout(starts, route, Scripted(say), TASK, width=width)
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_the_width_changes_nothing(name):
+    wide = play(name)
+    assert [(e.group, e.sample) for e in wide] == [(g, s) for g in range(12) for s in range(3)]
+    for width in (1, 7):
+        narrow = play(name, width)
+        assert [e.session.events for e in narrow] == [e.session.events for e in wide]
+        assert [(e.turns, e.outcome, e.rewards) for e in narrow] == [(e.turns, e.outcome, e.rewards) for e in wide]
+    assert len({tuple(e.session.replies) for e in wide}) > 3
+
+
+def test_turns_name_their_reply_role_and_policy():
+    for episode in play("orch_workers"):
+        for turn in episode.turns:
+            assert episode.session.replies[turn.index].text == turn.completion.text
+            assert turn.policy == turn.role == turn.agent.rpartition("_")[0]
+
+
+def test_forks_live_the_same_past_and_other_futures():
+    for episode in play("eval_opt", count=4):
+        for turn in range(len(episode.session.replies)):
+            starts = forks(episode, turn, 3, seed=5)
+            assert len({s.group for s in starts}) == 1
+            futures = rollout(starts, PolicyRouter.isolated(make_workflow("eval_opt").roster), Scripted(say), TASK)
+            for future in futures:
+                assert future.session.replies[:turn] == episode.session.replies[:turn]
+                assert future.turns[: len(starts[0].turns)] == tuple(t for t in episode.turns if t.index < turn)
+            assert len({s.seed for s in starts}) == 3
+
+
+@dataclass(frozen=True)
+class Lookup:
+    roster: ClassVar = Roster(asker=1)
+
+    def talk(self, question, rng):
+        found = yield UseTool("asker_0", "search", {"query": question.text})
+        answer = yield Ask("asker_0", found)
+        yield Claim("asker_0", answer)
+        return answer
+
+
+class Searchable:
+    """Every third search finds the service down."""
+
+    splits: ClassVar = ("train",)
+
+    def __init__(self):
+        self.searches = 0
+        self.tools = {"search": self.search}
+
+    def search(self, query: str) -> str:
+        self.searches += 1
+        if self.searches % 3 == 0:
+            raise ToolFailed("http://retriever.invalid is down")
+        return f"found {query}"
+
+    def grade(self, problem, text, kind="answer"):
+        return Score(1.0, "", text)
+
+
+def test_a_tool_that_cannot_run_fails_its_episode_alone():
+    workflow = Lookup()
+    route = PolicyRouter.shared(workflow.roster)
+    starts = groups(workflow, TASK.problems("train")[:6], 1, seed=0)
+    episodes = rollout(starts, route, Scripted(lambda r: r.messages[-1]["content"]), Searchable())
+    failed = [e.outcome.status is Status.FAILED for e in episodes]
+    assert failed == [False, False, True, False, False, True]
+    assert "http://retriever.invalid is down" in episodes[2].outcome.team.why
+    assert set(episodes[2].rewards.values()) == {0.0}
+    done = evaluate(Searchable(), workflow, TASK.problems("train")[:6], route, Scripted(lambda r: "x"))
+    assert done.figures["failed"] == 2.0
+    assert done.accuracy.mean == 1.0, "failed episodes are not counted as wrong"
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_a_budget_that_runs_out_in_a_wave_truncates(calls):
+    workflow = make_workflow("voting")
+    starts = groups(workflow, TASK.problems("train")[:2], 1, seed=0, limits=Limits(calls=calls))
+    for episode in rollout(starts, PolicyRouter.shared(workflow.roster), Scripted(lambda r: "\\boxed{1}"), TASK):
+        assert episode.outcome.status is Status.TRUNCATED
+        assert len(episode.turns) == calls
+        assert episode.outcome.team.value == 0.0
+
+
+def test_a_grader_that_crashes_fails_the_episode():
+    class Crashing(Searchable):
+        def grade(self, problem, text, kind="answer"):
+            raise RuntimeError("out of order")
+
+    workflow = make_workflow("solo")
+    starts = groups(workflow, TASK.problems("train")[:1], 1, seed=0)
+    (episode,) = rollout(starts, PolicyRouter.shared(workflow.roster), Scripted(lambda r: "5"), Crashing())
+    assert episode.outcome.status is Status.FAILED
+    assert "out of order" in episode.outcome.team.why
+
+
+def test_sampling_seeds_are_named_not_counted():
+    seen = set()
+    for run in (0, 1):
+        for start in groups(make_workflow("solo"), TASK.problems("train")[:50], 4, seed=run):
+            seen |= {seed_of(start.seed, turn) for turn in range(4)}
+    assert len(seen) == 2 * 50 * 4 * 4
+
+
+def test_traces_of_episodes_replay():
+    workflow = make_workflow("orch_workers")
+    episodes = play("orch_workers")
+    for trace in traces_of(episodes, EnvSpec.of(TASK, workflow), "train", {"entry": "x"}):
+        assert trace.session().answer == trace.answer
+
+
+def test_the_collector_is_left_as_it_was():
+    for on in (True, False):
+        (gc.enable if on else gc.disable)()
+        with collector_paused():
+            assert not gc.isenabled()
+        assert gc.isenabled() is on
+    gc.enable()
