@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/pip install --quiet --constraint constraints.txt
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo test slow lint bench results clean
+.PHONY: demo test lint bench results clean
 
 demo: .venv/.demo
 	.venv/bin/llm-marl study --arms shared shuffled prompted --seeds 1 --steps 40 --eval-every 5 --out runs/demo
@@ -17,10 +17,7 @@ demo: .venv/.demo
 	@echo "  .venv/bin/llm-marl envs                                                all environments"
 
 test: .venv/.dev
-	.venv/bin/pytest -n 2 --dist loadfile -m "not slow"
-
-slow: .venv/.dev
-	.venv/bin/pytest -m slow
+	.venv/bin/pytest -n 2 --dist loadfile -m "not slow" --ignore=tests/benchmarks
 
 lint: .venv/.dev
 	.venv/bin/ruff check .

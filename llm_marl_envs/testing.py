@@ -244,9 +244,8 @@ def check_task(task: Task, sample: int = 200) -> None:
                     ) from bad
                 assert isinstance(score, Score), f"{score!r} is not a Score"
                 assert 0.0 <= score.value <= 1.0, f"{score} is not in [0, 1]"
-                assert score.value == 0.0 or text == problem.question.text, (
-                    f"{text!r:.60} is paid {score.value} on {problem.question.id}"
-                )
+                said = str(problem.gold) in (text or "")  # "STRATEGY 0:" is right where the answer is 0
+                assert score.value == 0.0 or said, f"{text!r:.60} is paid {score.value} on {problem.question.id}"
 
 
 def playthrough(workflow: Workflow, question: Question, replies: Sequence[str], seed: int = 0) -> str:

@@ -346,6 +346,13 @@ class PaysEmpty(GoodTask):
         return Score(float((text or "") in problem.gold), "contained")
 
 
+class PaysEcho(GoodTask):
+    """Pays the question said again, which does not hold the answer."""
+
+    def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
+        return Score(float(text == problem.question.text), "compared with the wrong text")
+
+
 class PaysNothing(GoodTask):
     """Pays those who do not answer at all."""
 

@@ -45,7 +45,7 @@ class EvalOpt:
                 yield Malformed("evaluator_0", "\\boxed{Correct} or \\boxed{Incorrect}")
                 accepted = self.unparseable == "accept"
             else:
-                yield Claim("evaluator_0", "right" if accepted else "wrong", "verdict", about=draft)
+                yield Claim("evaluator_0", "right" if accepted else "wrong", "verdict", draft)
             if accepted:
                 break
             draft = yield Ask("generator_0", self._refinement(question, draft, verdict), fresh=not self.memory)

@@ -17,5 +17,6 @@ def boxed(reply: str) -> str | None:
     start = reply.rfind("\\boxed{")
     if start < 0:
         return None
-    inside, closed, _ = reply[start + 7 : start + 208].partition("}")
-    return inside.strip() if closed and "{" not in inside else None
+    end = reply.find("}", start, start + 208)
+    inside = reply[start + 7 : end]
+    return inside.strip() if end > 0 and "{" not in inside else None
