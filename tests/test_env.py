@@ -107,11 +107,14 @@ def test_the_seed_chooses_otherwise_and_unknown_options_are_ignored():
     one.reset(seed=5)
     two.reset(seed=5, options={"colour": "blue"})
     assert one.problem == two.problem
-    later = []
+    first, later = one.session.play.seed, []
     for env in (one, two):
         env.reset()
         later.append((env.problem, env.session.play.seed))
     assert later[0] == later[1], "episodes without a seed go on from the last seed"
+    assert later[0][1] != first
+    one.reset(seed=5)
+    assert one.session.play.seed == first
     seen = set()
     for seed in range(100):
         one.reset(seed=seed)
@@ -213,6 +216,7 @@ def test_steps_outside_an_episode():
     with pytest.raises(SessionOver, match=r"the episode is over; call reset\(\)"):
         env.step("x")
     env.reset()
+    assert env.outcome is None
     env.step("y")
     assert env.session.answer == "y"
 
@@ -310,6 +314,7 @@ def test_prompts_of_a_wave_are_fixed_before_anybody_speaks(env_id):
     wave = [call.agent for call in env.session.waiting]
     assert len(wave) == 3
     before = {agent: env.observe(agent) for agent in wave}
+    assert all(env.problem.question.text in seen["messages"][-1]["content"] for seen in before.values())
     for i, agent in enumerate(wave):
         assert env.agent_selection == agent
         assert env.last()[0] == before[agent]

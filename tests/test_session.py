@@ -244,8 +244,9 @@ def test_a_truncated_talk_is_closed_not_thrown_at():
             finally:
                 ended.append("closed")
 
-    session_of(Stubborn(), "x", "y", calls=2)
+    session = session_of(Stubborn(), "x", "y", calls=2)
     assert ended == ["closed"]
+    assert session.status is Status.TRUNCATED
 
 
 # Workflows that break the protocol.
