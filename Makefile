@@ -6,7 +6,7 @@ export OMP_WAIT_POLICY = PASSIVE
 .PHONY: demo test lint bench results clean
 
 demo: .venv/.demo
-	.venv/bin/llm-marl study --arms shared shuffled prompted --seeds 1 --steps 40 --eval-every 5 --out runs/demo
+	.venv/bin/llm-marl study --arms shared shuffled prompted --seeds 1 --steps 30 --eval-every 5 --out runs/demo
 	.venv/bin/llm-marl score runs/demo
 	@echo
 	@echo "Look at runs/demo/report.html and runs/demo/learning_curve.png. Then try:"
