@@ -14,7 +14,7 @@ import json
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -392,8 +392,3 @@ def read_traces(path: str | Path) -> Iterator[Trace]:
             raise TraceError(f"{path} line {number}: {bad}") from None
     if torn:
         warnings.warn(f"{path}: the last line is incomplete; that one episode is lost", TornTrace, stacklevel=2)
-
-
-def with_meta(trace: Trace, **meta: Any) -> Trace:
-    """The same episode with more said about it (its digests are made anew)."""
-    return replace(trace, meta={**trace.meta, **meta}, digests=())

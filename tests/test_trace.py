@@ -29,7 +29,6 @@ from llm_marl_envs import (
 from llm_marl_envs.errors import TraceError
 from llm_marl_envs.session import Event, Play, Reply, Session
 from llm_marl_envs.testing import play_randomly
-from llm_marl_envs.trace import with_meta
 
 SCRIPTS = {
     "arithmetic/solo-v0": ("\\boxed{3}",),
@@ -155,14 +154,6 @@ def test_nested_tool_arguments_and_infosets_survive():
     wrong = _replaced(trace, 0, replace(trace.events[0].call, args={"country": "Peru", "ids": [1, [2, [4]]]}))
     with pytest.raises(ReplayMismatch, match="event 0"):
         replace(trace, events=wrong).session()
-
-
-def test_more_can_be_said_about_a_trace():
-    trace = Trace.from_json(env_of("arithmetic/solo-v0", "5").trace(entry="me").to_json())
-    more = with_meta(trace, step=4)
-    assert more.meta == {"entry": "me", "step": 4}
-    assert more.id != trace.id
-    assert Trace.from_json(more.to_json()).session().answer == "5"
 
 
 def test_ids_name_episodes():

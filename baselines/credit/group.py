@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 
-from baselines.types import Credit, Episode
+from baselines.types import Credit, Episode, Turn
 
 EPS_GROUP = 1e-4  # TRL's
 EPS_AGENT = 1e-6  # Dr. MAS's
@@ -27,13 +27,7 @@ def group_relative(episodes: Sequence[Episode], *, std: bool = False) -> Credit:
         for role, reward in by_role.items():
             pools[episode.group, role].append(reward)
     moments = {key: _moments(pool) for key, pool in pools.items()}
-    credit: Credit = {}
-    for i, episode in enumerate(episodes):
-        for turn in episode.turns:
-            mean, spread = moments[episode.group, turn.role]
-            advantage = episode.rewards[turn.agent] - mean
-            credit[i, turn.index] = advantage / (spread + EPS_GROUP) if std else advantage
-    return credit
+    return _advantages(episodes, moments, lambda turn: turn.role, EPS_GROUP if std else None)
 
 
 def agent_relative(episodes: Sequence[Episode], *, std: bool = True) -> Credit:
@@ -51,12 +45,22 @@ def agent_relative(episodes: Sequence[Episode], *, std: bool = True) -> Credit:
         for turn in episode.turns:
             pools[episode.group, turn.agent].append(episode.rewards[turn.agent])
     moments = {key: _moments(pool) if len(pool) > 1 else (0.0, 1.0) for key, pool in pools.items()}
+    return _advantages(episodes, moments, lambda turn: turn.agent, EPS_AGENT if std else None)
+
+
+def _advantages(
+    episodes: Sequence[Episode],
+    moments: Mapping[tuple[int, str], tuple[float, float]],
+    pool: Callable[[Turn], str],
+    eps: float | None,
+) -> Credit:
+    """Each turn's reward less the mean of its pool, divided by the pool's deviation + eps unless eps is None."""
     credit: Credit = {}
     for i, episode in enumerate(episodes):
         for turn in episode.turns:
-            mean, spread = moments[episode.group, turn.agent]
+            mean, spread = moments[episode.group, pool(turn)]
             advantage = episode.rewards[turn.agent] - mean
-            credit[i, turn.index] = advantage / (spread + EPS_AGENT) if std else advantage
+            credit[i, turn.index] = advantage if eps is None else advantage / (spread + eps)
     return credit
 
 
