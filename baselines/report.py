@@ -173,7 +173,9 @@ def panels_of(runs: Sequence[Run]) -> dict[str, Draw]:
         around = [points[max(0, i - half) : i + half + 1] for i in range(len(points))]
         means = [sum(y for _, y in near) / len(near) for near in around]
         shares[role] = [(step, mean) for (step, _), mean in zip(points, means, strict=True)]
-    unit = f"share of squared gradient norm\nloss averaged over {main.normaliser}\nmean of {2 * half + 1} steps"
+    unit = f"share of squared gradient norm\nloss averaged over {main.normaliser}" + (
+        f"\nmean of {2 * half + 1} steps" if half else ""
+    )
     panels: dict[str, Draw] = {"Held-out accuracy": lambda axes: _draw_accuracy(axes, runs)}
     if rates:
         panels[f"How the team got better{whose}"] = lambda axes: _draw_named(axes, rates, "share of cases, held-out")
