@@ -144,9 +144,10 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
             usable = [e for e in episodes if e.outcome.status is not Status.FAILED]
             credit = team.method.credit(usable, seed_of("credit", args.seed, step))
             stats = learner.update(to_samples(usable, credit), step)
-            log.metrics({"step": step + 1, "kind": "train", **_describe(episodes, usable), **stats})
+            figures = _describe(episodes, usable)
+            log.metrics({"step": step + 1, "kind": "train", **figures, **stats})
             log.timing({"step": step + 1, "play_s": played - began, "learn_s": time.perf_counter() - played})
-            progress.step(step + 1, _describe(episodes, usable))
+            progress.step(step + 1, figures)
             last, stop = step + 1 == steps, stop_asked()
             if args.trace_every and ((step + 1) % args.trace_every == 0 or last):
                 log.traces(f"train-{step + 1:06d}", traces_of(episodes, team.spec, "train", _whose(args, step + 1)))
