@@ -42,5 +42,5 @@ clean:
 
 .venv/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) --editable '.[train,data,report,dev]'
+	$(PIP) --editable '.[all,dev]'
 	@touch $@

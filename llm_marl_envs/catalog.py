@@ -30,7 +30,8 @@ VERSION = "v0"
 def names(kind: str) -> tuple[str, ...]:
     """The names in a package of plug-ins, such as `llm_marl_envs.tasks`, without importing them."""
     package = importlib.import_module(kind)
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name not in ("base", "prompts")))
+    modules = (m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg)
+    return tuple(sorted(name for name in modules if name not in ("base", "prompts")))
 
 
 @functools.cache
@@ -47,6 +48,7 @@ def find_class(package: str, name: str) -> type:
         raise UnknownName(what, name, names(package))
     module = importlib.import_module(f"{package}.{name}")
     wanted = name.replace("_", "")
+    wanted = wanted.replace("2", "two", 1) if wanted[0] == "2" else wanted  # 2wikimultihopqa: TwoWikiMultihopQA
     return next(c for c in vars(module).values() if isinstance(c, type) and c.__name__.lower() == wanted)
 
 
@@ -57,9 +59,10 @@ def name_of(package: str, thing: object) -> str:
 
 
 def knobs_of(thing: object) -> dict[str, Any]:
-    """A dataclass instance's knobs that differ from their defaults, ready for JSON; `data_dir` is where, not what."""
-    given = {f.name: (getattr(thing, f.name), f.default) for f in dataclasses.fields(thing) if f.init}  # type: ignore[arg-type]
-    return {name: value for name, (value, default) in given.items() if value != default and name != "data_dir"}
+    """A dataclass instance's knobs that differ from their defaults, ready for JSON, but those that only say where things
+    are (`data_dir`)."""
+    knobs = [f for f in dataclasses.fields(thing) if f.init and not f.metadata.get("where")]  # type: ignore[arg-type]
+    return {f.name: value for f in knobs if (value := getattr(thing, f.name)) != f.default}
 
 
 def build(package: str, name: str, knobs: Mapping[str, Any]) -> Any:

@@ -5,6 +5,7 @@ All of PettingZoo's bookkeeping sits in `_settle`; the protocol lives in `Sessio
 
 from __future__ import annotations
 
+import inspect
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -32,9 +33,15 @@ def use_tool(session: Session, tools: Any) -> None:
     try:
         if tool is None:
             raise ToolFailed(f"the task has no tool {call.tool!r}; it has {', '.join(tools) or 'none'}")
-        session.reply(tool(**call.args))
+        session.reply(tool(**call.args, **_given(tool, session)))
     except ToolFailed as bad:
         session.fail(f"tool {call.tool}: {bad}")
+
+
+def _given(tool: Tool, session: Session) -> dict[str, Any]:
+    """What the driver adds to an agent's arguments: the question, for tools that have a parameter of that name."""
+    wants = "question" in inspect.signature(tool).parameters
+    return {"question": session.play.question} if wants else {}
 
 
 class WorkflowEnv(AECEnv[str, Observation, str]):

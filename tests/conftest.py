@@ -48,3 +48,20 @@ def gsm8k_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines = [json.dumps({"question": question, "answer": answer}) for question, answer in rows]
         (root / "gsm8k" / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return root
+
+
+@pytest.fixture(scope="session")
+def example_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with every benchmark's invented example rows in the hub's layout, in each of its splits."""
+    from llm_marl_envs.catalog import find_class, names
+    from llm_marl_envs.tasks.base import Benchmark
+
+    root = tmp_path_factory.mktemp("examples")
+    for cls in (find_class("llm_marl_envs.tasks", name) for name in names("llm_marl_envs.tasks")):
+        if issubclass(cls, Benchmark):
+            folder = root / cls.card.source.name
+            folder.mkdir()
+            text = "".join(json.dumps(example.row) + "\n" for example in cls.card.examples)
+            for split in cls.card.splits:
+                (folder / f"{split}.jsonl").write_text(text, encoding="utf-8")
+    return root

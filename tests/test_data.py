@@ -15,8 +15,8 @@ import pytest
 
 from llm_marl_envs import make, make_task
 from llm_marl_envs.errors import DataError, MissingExtra, UnknownName
-from llm_marl_envs.tasks.base import HubData, load_rows
-from llm_marl_envs.tasks.gsm8k import HUB, _problems
+from llm_marl_envs.tasks.base import HubData, Source, _problems, load_rows
+from llm_marl_envs.tasks.gsm8k import GSM8K
 from llm_marl_envs.testing import check_task
 
 GOOD = {"question": "How many?", "answer": "Four.\n#### 4"}
@@ -65,7 +65,7 @@ def test_gsm8k_from_a_folder(gsm8k_dir):
 def test_worked_solutions_are_right_answers(gsm8k_dir):
     task = make_task("gsm8k", gsm8k_dir)
     for split in task.splits:
-        rows = load_rows("gsm8k", split, FIELDS, HUB, gsm8k_dir)
+        rows = task.rows(split)
         for problem, row in zip(task.problems(split), rows, strict=True):
             assert task.grade(problem, row["answer"]).value == 1.0
             assert task.grade(problem, row["answer"] + "1").value == 0.0
@@ -190,10 +190,10 @@ def test_the_hub_is_asked_for_the_pinned_revision(monkeypatch):
         return iter([GOOD])
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    assert load_rows("gsm8k", "test", FIELDS, HubData("me/mine", "main", "abc"), None) == [GOOD]
+    assert load_rows(Source("gsm8k", HubData("me/mine", "main", "abc"), (FIELDS,)), "test") == [GOOD]
     assert asked == [(("me/mine", "main"), {"revision": "abc", "split": "test"})]
-    assert len(HUB.revision) == 40
-    assert int(HUB.revision, 16) > 0
+    assert len(GSM8K.card.source.hub.revision) == 40
+    assert int(GSM8K.card.source.hub.revision, 16) > 0
 
 
 def test_rows_of_the_hub_must_have_their_fields(monkeypatch):

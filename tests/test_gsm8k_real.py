@@ -25,8 +25,6 @@ from llm_marl_envs import (
 from llm_marl_envs.grading.numbers import parse_number
 from llm_marl_envs.rewards import outcome_of
 from llm_marl_envs.seeds import seed_of
-from llm_marl_envs.tasks.base import load_rows
-from llm_marl_envs.tasks.gsm8k import HUB
 
 SIZES = {"train": 7473, "test": 1319}
 DATA = os.environ.get("LLM_MARL_DATA")
@@ -52,7 +50,7 @@ def solved() -> tuple[tuple[str, Problem, str], ...]:
     task = make_task("gsm8k", DATA)
     every = []
     for split, size in SIZES.items():
-        rows = load_rows("gsm8k", split, ("question", "answer"), HUB, DATA)
+        rows = task.rows(split)
         problems = task.problems(split)
         assert len(rows) == len(problems) == size
         assert all(row["question"] == problem.question.text for row, problem in zip(rows, problems, strict=True))

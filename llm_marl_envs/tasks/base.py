@@ -3,18 +3,31 @@ leak an answer."""
 
 from __future__ import annotations
 
-import gzip
-import json
+import functools
 import os
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol
 
-from llm_marl_envs.errors import DataError, MissingExtra
+from llm_marl_envs.data import HubData, Source, load_rows
+from llm_marl_envs.errors import UnknownName
+
+__all__ = [
+    "WHERE",
+    "Benchmark",
+    "Card",
+    "HubData",
+    "Problem",
+    "Question",
+    "Score",
+    "Source",
+    "Task",
+    "Tool",
+    "load_rows",
+]
 
 Tool = Callable[..., str]
+WHERE: Mapping[str, Any] = {"where": True}  # metadata of a knob that says where things are, not what they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,8 @@ class Score(NamedTuple):
 
 
 class Task(Protocol):
-    """A frozen dataclass: its fields are the knobs. `tools` maps names to stateless functions from texts to a text."""
+    """A frozen dataclass: its fields are the knobs. `tools` maps names to stateless functions from texts to a text; one
+    with a parameter `question` is given the episode's `Question` by the driver, never by an agent."""
 
     @property
     def tools(self) -> Mapping[str, Tool]: ...
@@ -63,91 +77,64 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class HubData:
-    """Where a data set lives on the Hugging Face hub, pinned to a revision."""
+class Card:
+    """What a reader should know of a benchmark before using it; docs/tasks/ is generated from it.
 
-    repo: str
-    config: str
-    revision: str
-
-
-def load_rows(
-    name: str, split: str, fields: tuple[str, ...], hub: HubData, data_dir: str | Path | None = None
-) -> list[dict[str, Any]]:
-    """The rows of one split: from `<data_dir>/<name>/<split>.jsonl[.gz]`, the same under `LLM_MARL_DATA`, or the hub.
-
-    An explicit `data_dir` is never passed over in silence. Raises DataError with the file, the line and what to do.
+    `splits` maps each split to its official size. `examples` are invented rows, at least one in each of the source's
+    layouts, each with `replies` that are right and `wrong` that are not: the card shows the first, the tests grade all.
     """
-    if data_dir is not None:
-        return _rows_of_folder(Path(data_dir), name, split, fields)
-    shared = os.environ.get("LLM_MARL_DATA")
-    if shared and (Path(shared) / name).is_dir():
-        return _rows_of_folder(Path(shared), name, split, fields)
-    return _rows_of_hub(name, split, fields, hub)
+
+    title: str
+    source: Source
+    splits: Mapping[str, int]
+    licence: str
+    citation: str
+    metric: str
+    examples: tuple[Example, ...]
+    notes: str = ""
 
 
-def _rows_of_folder(data_dir: Path, name: str, split: str, fields: tuple[str, ...]) -> list[dict[str, Any]]:
-    wanted = [data_dir / name / f"{split}.jsonl", data_dir / name / f"{split}.jsonl.gz"]
-    path = next((p for p in wanted if p.is_file()), None)
-    if path is None:
-        folder = data_dir / name
-        there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else None
-        found = "that folder does not exist" if there is None else f"found {', '.join(there) or 'an empty folder'}"
-        raise DataError(
-            f"no data for {name!r} split {split!r}: expected {wanted[0]} or {wanted[1].name}; {found}. "
-            f"Put the split there as JSON lines with the fields {', '.join(fields)}, or leave data_dir out to use the hub."
-        )
-    rows = [_row(path, number, line, fields) for number, line in _lines(path)]
-    if not rows:
-        raise DataError(f"{path} has no rows; expected one JSON object a line with the fields {', '.join(fields)}.")
-    return rows
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An invented row in a data set's layout, with replies that must score 1 and replies that must score 0."""
+
+    row: Mapping[str, Any]
+    right: tuple[str, ...]
+    wrong: tuple[str, ...]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    opener, number = gzip.open if path.suffix == ".gz" else open, 0
-    try:
-        with opener(path, "rb") as file:
-            for number, raw in enumerate(file, 1):
-                if raw.strip():
-                    yield number, raw.decode("utf-8")
-    except UnicodeDecodeError as bad:
-        raise DataError(
-            f"{path} line {number} is not UTF-8 ({bad.reason} at byte {bad.start}). Save it as UTF-8."
-        ) from None
-    except (OSError, EOFError, zlib.error) as bad:
-        raise DataError(f"{path} cannot be read: {bad}. Fetch or unpack it again.") from None
+@dataclass(frozen=True)
+class Benchmark:
+    """A task whose rows come from the hub or a local folder. A subclass has a `card`, reads a row and grades a text."""
+
+    data_dir: str | None = field(default=None, metadata=WHERE)
+
+    card: ClassVar[Card]
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        return {}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.card.splits)
+
+    def problems(self, split: str) -> Sequence[Problem]:
+        if split not in self.card.splits:
+            raise UnknownName(f"split of {self.card.source.name}", split, self.card.splits)
+        return _problems(self, os.environ.get("LLM_MARL_DATA"), split)
+
+    def rows(self, split: str) -> list[dict[str, Any]]:
+        """The rows of a split as they are in the data set."""
+        return load_rows(self.card.source, split, self.data_dir)
+
+    def read(self, row: dict[str, Any], id: str) -> Problem | None:
+        """A row as a problem; None leaves the row out (say why in the card). Raises DataError for a row that makes no sense."""
+        raise NotImplementedError
 
 
-def _row(path: Path, number: int, line: str, fields: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as bad:
-        raise DataError(f"{path} line {number} is not JSON ({bad}). Expected one object a line.") from None
-    return _complete(f"{path} line {number}", row, fields)
-
-
-def _complete(where: str, row: Any, fields: tuple[str, ...]) -> dict[str, Any]:
-    missing = [f for f in fields if not isinstance(row, dict) or f not in row]
-    if missing:
-        got = f"the fields {', '.join(row)}" if isinstance(row, dict) else type(row).__name__
-        raise DataError(f"{where} lacks {', '.join(missing)}; it has {got}.")
-    return row
-
-
-def _rows_of_hub(name: str, split: str, fields: tuple[str, ...], hub: HubData) -> list[dict[str, Any]]:
-    try:
-        from datasets import load_dataset
-    except ImportError:
-        raise MissingExtra(
-            f"loading {hub.repo} from the Hugging Face hub (a local folder, given by data_dir or LLM_MARL_DATA, does not)",
-            "data",
-        ) from None
-    try:
-        rows = load_dataset(hub.repo, hub.config, revision=hub.revision, split=split)
-    except Exception as bad:  # the hub's client raises a dozen kinds; all mean the same to the user
-        raise DataError(
-            f"could not load {hub.repo} ({split}) from the Hugging Face hub: {type(bad).__name__}: {str(bad)[:200]}. "
-            f"Go online, or put <folder>/{name}/{split}.jsonl[.gz] with the fields {', '.join(fields)} somewhere and "
-            f"pass data_dir=<folder> or set LLM_MARL_DATA=<folder>."
-        ) from None
-    return [_complete(f"{hub.repo} ({split}) row {i}", dict(row), fields) for i, row in enumerate(rows)]
+@functools.lru_cache(maxsize=64)
+def _problems(task: Benchmark, shared: str | None, split: str) -> tuple[Problem, ...]:
+    name = task.card.source.name
+    read = (task.read(row, f"{name}/{split}/{i}") for i, row in enumerate(task.rows(split)))
+    return tuple(problem for problem in read if problem is not None)

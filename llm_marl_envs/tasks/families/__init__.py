@@ -1,0 +1,1 @@
+"""What the tasks of one family share: reading rows, grading, tools."""
