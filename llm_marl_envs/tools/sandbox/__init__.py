@@ -1,0 +1,175 @@
+"""Run programs that nobody trusts.
+
+    with Sandbox() as box:
+        box.run("print(6 * 7)").stdout                                  # "42\\n"
+        box.examine("def f(x): return x + 1", "assert f(1) == 2").status  # "ok"
+
+A fork server of a warm interpreter sits in a container; each job is a fork of it with limits and a system-call filter
+of its own. Tests run in another process than the program they test, so it can neither see nor touch them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import queue
+import threading
+import warnings
+from collections.abc import Sequence
+from types import TracebackType
+
+from llm_marl_envs.errors import ConfigError, ToolFailed, UnknownName
+from llm_marl_envs.tools.sandbox.jobs import Limits, Part, Run
+from llm_marl_envs.tools.sandbox.server import Server, ServerLost
+
+__all__ = ["Limits", "Run", "Sandbox", "SandboxUnavailable", "shared", "variants"]
+
+ORDER = ("bubblewrap", "namespaces", "wasm")
+ATTEMPTS = 8  # a job is played again when its server is lost; more often, and it is the job that kills servers
+
+
+class SandboxUnavailable(ToolFailed):
+    """Nothing on this machine can run untrusted programs safely."""
+
+
+class Sandbox:
+    """A pool of `workers` servers, started when first needed. Any thread may call; each job has a server to itself.
+
+    `variant`: "auto" takes the first of `ORDER` that works here. "unsafe" isolates nothing and must be asked for twice.
+    `numpy=True` lets programs import numpy. Raises SandboxUnavailable with what to install.
+    """
+
+    def __init__(
+        self, variant: str = "auto", *, numpy: bool = False, workers: int = 2, files_mb: int = 16, unsafe: bool = False
+    ):
+        if variant == "unsafe" and not unsafe:
+            raise ConfigError('variant="unsafe" runs programs with all of your rights; say unsafe=True if you mean it')
+        if variant not in ("auto", "unsafe", *ORDER):
+            raise UnknownName("sandbox", variant, ("auto", "unsafe", *ORDER))
+        if variant == "auto":
+            works = variants()
+            variant = next((name for name, reason in works.items() if reason is None), "")
+            if not variant:
+                raise SandboxUnavailable(_refusal(works))
+        elif variant != "unsafe" and (reason := _reason(variant)) is not None:
+            raise SandboxUnavailable(f"the sandbox {variant} does not work here: {reason}")
+        if unsafe and variant == "unsafe":
+            warnings.warn("this sandbox isolates nothing: programs run with all of your rights", stacklevel=2)
+        self.variant, self.numpy, self.files_mb = variant, numpy, files_mb
+        self._module = importlib.import_module(f"llm_marl_envs.tools.sandbox.{variant}")
+        self._idle: queue.LifoQueue[Server | None] = queue.LifoQueue()
+        for _ in range(workers):
+            self._idle.put(None)
+        self._workers, self._closed, self._lock = workers, False, threading.Lock()
+
+    def run(self, program: str, stdin: str = "", limits: Limits = Limits()) -> Run:
+        """Run a text as a program. Whatever it does, the outcome is a `Run`; only trouble of ours raises ToolFailed."""
+        return self._play((Part("program", program, stdin),), limits)
+
+    def examine(self, program: str, tests: str, limits: Limits = Limits(), taken: Sequence[str] = ()) -> Run:
+        """Run `tests` against `program`, each in its own process; "ok" if the tests ran to their end.
+
+        Names that the tests read, and neither define nor import, are the program's: calls carry plain data there and
+        back (see inside/wire.py). Built-in names stay the tests' own, but those in `taken`.
+        """
+        return self._play((Part("served", program), Part("tests", tests, taken=tuple(taken))), limits)
+
+    def _play(self, parts: tuple[Part, ...], limits: Limits) -> Run:
+        if limits.files_mb > self.files_mb:
+            raise ConfigError(f"this sandbox has a work folder of {self.files_mb} MB; got files_mb={limits.files_mb}")
+        if self._closed:
+            raise ToolFailed("this sandbox is closed")
+        server = self._idle.get()
+        try:
+            for _ in range(ATTEMPTS):
+                try:
+                    server = server or Server(self._module, self.numpy, self.files_mb)
+                    run, goes_on = server.play(parts, limits)
+                    if not goes_on:
+                        server = server.close() and None
+                    return run
+                except ServerLost as lost:
+                    reason = str(lost)
+                    server = server.close() and None if server else None
+            raise ToolFailed(f"the sandbox was lost {ATTEMPTS} times over one job ({reason}); the job may be the cause")
+        finally:
+            self._idle.put(server)
+
+    def close(self) -> None:
+        """End all servers; waits for jobs that are under way."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        for _ in range(self._workers):
+            server = self._idle.get()
+            if server is not None:
+                server.close()
+        for _ in range(self._workers):
+            self._idle.put(None)
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, bad: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+
+def shared(numpy: bool = False) -> Sandbox:
+    """The process's own sandbox, started at first use. A fork of the process gets another."""
+    return _shared(os.getpid(), numpy)
+
+
+@functools.cache
+def _shared(pid: int, numpy: bool) -> Sandbox:
+    import atexit
+
+    box = Sandbox(numpy=numpy, workers=min(4, os.cpu_count() or 1))
+    atexit.register(box.close)
+    return box
+
+
+@functools.cache
+def variants() -> dict[str, str | None]:
+    """Each variant in the order of preference, and why it does not work here (None: it does)."""
+    return {name: _reason(name) for name in ORDER}
+
+
+@functools.cache
+def _reason(name: str) -> str | None:
+    """Start a server and see it run a program, and refuse it a file and a socket."""
+    try:
+        module = importlib.import_module(f"llm_marl_envs.tools.sandbox.{name}")
+    except ModuleNotFoundError:
+        return "not part of this installation"
+    if (reason := module.missing()) is not None:
+        return reason
+    try:
+        server = Server(module, False, 1)
+    except (ToolFailed, OSError) as bad:
+        return str(bad)
+    try:
+        run, _ = server.play((Part("program", _PROBE),), Limits(cpu_s=5.0, files_mb=1))
+    except ServerLost as lost:
+        return f"it does not answer: {lost}"
+    finally:
+        server.close()
+    return None if (run.status, run.stdout) == ("ok", "contained\n") else f"it does not contain: {run.stdout}{run.stderr}"
+
+
+_PROBE = """
+import os, socket
+for attempt in (lambda: open("/etc/passwd"), socket.socket, os.fork):
+    try:
+        attempt()
+        print("not contained")
+    except OSError:
+        pass
+print("contained")
+"""
+
+
+def _refusal(works: dict[str, str | None]) -> str:
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in works.items())
+    return f"no sandbox works here, so no program is run ({reasons}). See: llm-marl doctor"

@@ -1,0 +1,117 @@
+"""What a Python interpreter needs of the file system: the sandbox's root holds this and nothing else."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import struct
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from llm_marl_envs.errors import MissingExtra
+
+INSIDE = Path(__file__).with_name("inside")
+WORK = "/work"  # the work folder's name in there
+CODE = "/sandbox"  # where INSIDE is in there
+SITE = "/site"  # where numpy is in there
+# Set for the interpreter's start only (the server clears its environment): string hashes, and with them the order of sets,
+# are the same in every run; numpy starts no threads.
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+_PROBE = """
+import importlib, json, os, sys
+for module in sys.stdin.read().split():
+    try:
+        importlib.import_module(module)
+    except BaseException:
+        pass
+files = {line.split(None, 5)[-1].strip() for line in open("/proc/self/maps") if len(line.split(None, 5)) == 6}
+print(json.dumps(sorted(f for f in files if f.startswith("/"))))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """An interpreter's files. `binds` are (path here, path in there), to be bound read-only."""
+
+    executable: str
+    binds: tuple[tuple[str, str], ...]
+    links: tuple[tuple[str, str], ...]  # (what a symbolic link says, where it is)
+    hidden: tuple[str, ...]  # folders in there that are to be empty
+
+    def command(self, control: int, confine: bool, numpy: bool) -> list[str]:
+        """The command that starts the fork server in there, talking on the descriptor `control`."""
+        flags = ("-S", "-s", "-B", "-X", "utf8")
+        server = (f"{CODE}/server.py", str(control), WORK, str(int(confine)), *([SITE] if numpy else []))
+        return [self.executable, *flags, *server]
+
+
+@functools.cache
+def runtime(numpy: bool) -> Runtime:
+    """The interpreter we run on, with the shared libraries that its standard library loads, and numpy if asked for."""
+    executable = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    standard = sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")
+    library = [os.path.realpath(p) for p in dict.fromkeys(standard)]
+    packages = _packages(numpy)
+    modules = [p.name.partition(".")[0] for p in Path(library[0], "lib-dynload").glob("*.so")]
+    environment = ENVIRONMENT | {"PYTHONPATH": os.path.dirname(packages[0]) if packages else ""}
+    probe = subprocess.run(
+        [executable, "-s", "-B", "-c", _PROBE],
+        input=" ".join([*modules, "ctypes", "ssl", "sqlite3", *(["numpy"] if numpy else [])]),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    mapped = [path for path in json.loads(probe.stdout) if ".so" in os.path.basename(path)]
+    inside = (*library, *packages)
+    shared = [path for path in mapped if not any(path.startswith(folder + "/") for folder in inside)]
+    binds = [(path, path) for path in (executable, *library)]
+    for path in shared:
+        binds += [(path, str(name)) for name in _names(Path(path))]
+    loader = _loader(executable)
+    if loader:
+        binds.append((os.path.realpath(loader), os.path.join(os.path.realpath(os.path.dirname(loader)), os.path.basename(loader))))
+    binds.append((str(INSIDE), CODE))
+    binds += [(path, f"{SITE}/{os.path.basename(path)}") for path in packages]
+    tops = [top for top in ("/bin", "/lib", "/lib32", "/lib64") if os.path.islink(top)]
+    hidden = [p for folder in library for p in (f"{folder}/site-packages", f"{folder}/dist-packages") if os.path.isdir(p)]
+    return Runtime(executable, tuple(dict.fromkeys(binds)), tuple((os.readlink(t), t) for t in tops), tuple(hidden))
+
+
+def _packages(numpy: bool) -> tuple[str, ...]:
+    if not numpy:
+        return ()
+    spec = find_spec("numpy")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra("programs that use numpy", "all")
+    folder = os.path.realpath(spec.submodule_search_locations[0])
+    beside = f"{folder}.libs"
+    return (folder, beside) if os.path.isdir(beside) else (folder,)
+
+
+def _names(real: Path) -> list[Path]:
+    """A shared library under all of its names: libz.so.1.2.13 is asked for as libz.so.1."""
+    stem = real.name.partition(".so")[0]
+    return [p for p in sorted(real.parent.glob(f"{stem}.so*")) if p == real or p.resolve() == real]
+
+
+def _loader(executable: str) -> str | None:
+    """The dynamic loader that a 64-bit ELF program names, at the very path it names."""
+    with open(executable, "rb") as file:
+        head = file.read(64)
+        if head[:5] != b"\x7fELF\x02":
+            return None
+        (offset,), (size, count) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<HH", head, 54)
+        for i in range(count):
+            file.seek(offset + i * size)
+            kind, _, start, _, _, length = struct.unpack("<IIQQQQ", file.read(40))
+            if kind == 3:  # PT_INTERP
+                file.seek(start)
+                return file.read(length).rstrip(b"\0").decode()
+    return None

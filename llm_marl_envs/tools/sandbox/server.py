@@ -1,0 +1,111 @@
+"""Our end of a fork server: start it, hand it jobs one at a time, notice when it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from types import ModuleType
+
+from llm_marl_envs.errors import ToolFailed
+from llm_marl_envs.tools.sandbox.jobs import BASE_MB, NUMPY_MB, Ended, Limits, Part, Run, memory_file, run_of
+
+START_S = 30.0  # the longest a start may take
+GRACE_S = 5.0  # how much later than a job's wall limit its server may answer
+THREADS = 256
+
+
+class ServerLost(Exception):
+    """The server ended or went silent before it answered. The job can be played again by another."""
+
+
+class Server:
+    """One fork server of a variant (a module with `start`)."""
+
+    def __init__(self, variant: ModuleType, numpy: bool, files_mb: int):
+        self.numpy, self.files_mb = numpy, files_mb
+        self.stage = tempfile.mkdtemp(prefix="llm-marl-sandbox-")
+        os.chmod(self.stage, 0o755)
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.process = variant.start(theirs.fileno(), numpy, files_mb, self.stage)
+        except BaseException:
+            self.control.close()
+            shutil.rmtree(self.stage, ignore_errors=True)
+            raise
+        finally:
+            theirs.close()
+        try:
+            if self._answer(START_S) != b"ready":
+                raise ServerLost("it sent no greeting")
+        except ServerLost as lost:
+            stderr = self.close()
+            raise ToolFailed(f"the sandbox did not start: {stderr.strip()[-500:] or lost}") from None
+
+    def play(self, parts: tuple[Part, ...], limits: Limits) -> tuple[Run, bool]:
+        """The job's outcome, and whether the server can take another. Raises ServerLost."""
+        fds: list[int] = []
+        try:
+            for part in parts:
+                fds += [memory_file(part.text), memory_file(part.stdin), memory_file(), memory_file()]
+            wanted = json.dumps({"wall_s": limits.wall, "parts": [self._part(part, limits) for part in parts]}).encode()
+            try:
+                socket.send_fds(self.control, [wanted], fds)
+            except OSError as bad:
+                raise ServerLost(str(bad)) from None
+            answer = json.loads(self._answer(limits.wall + GRACE_S))
+            cap = (limits.output_kb << 10) + 1
+            ends = [
+                Ended(code, cpu_s, os.pread(fds[4 * i + 2], cap, 0), os.pread(fds[4 * i + 3], cap, 0))
+                for i, (code, cpu_s, _) in enumerate(answer["ends"])
+            ]
+        finally:
+            for fd in fds:
+                os.close(fd)
+        if answer["why"] == "gone":
+            raise ServerLost("it took us for gone")
+        return run_of(parts, ends, answer["why"], limits), not answer["last"]
+
+    def _part(self, part: Part, limits: Limits) -> dict[str, object]:
+        return {
+            "role": part.role,
+            "cpu_s": limits.cpu_s,
+            "memory": (limits.memory_mb + BASE_MB + (NUMPY_MB if self.numpy else 0)) << 20,
+            "file_bytes": max(limits.output_kb << 10, limits.files_mb << 20) + 1,
+            "processes": THREADS,
+            "taken": part.taken,
+        }
+
+    def _answer(self, seconds: float) -> bytes:
+        poller = select.poll()
+        poller.register(self.control, select.POLLIN)
+        if not poller.poll(1000 * seconds):
+            raise ServerLost(f"no answer in {seconds:.0f} s")
+        try:
+            packet = self.control.recv(1 << 16)
+        except OSError as bad:
+            raise ServerLost(str(bad)) from None
+        if not packet:
+            raise ServerLost("it ended")
+        return packet
+
+    def close(self) -> str:
+        """End the server and whatever runs in it. Returns what it said on stderr."""
+        self.control.close()
+        deadline = time.monotonic() + 1.0
+        while self.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        said = self.process.stderr.read() if self.process.stderr else b""
+        if self.process.stderr:
+            self.process.stderr.close()
+        self.process.wait()
+        shutil.rmtree(self.stage, ignore_errors=True)
+        return said.decode("utf-8", "replace")
