@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
 from baselines.policies import PolicyRouter
 from baselines.types import Completion, Engine, Episode, Request, Sampling, Turn
-from llm_marl_envs.env import use_tool
-from llm_marl_envs.protocol import Ask, Workflow
+from llm_marl_envs.env import run_tool
+from llm_marl_envs.errors import ToolFailed
+from llm_marl_envs.protocol import Ask, UseTool, Workflow
 from llm_marl_envs.rewards import Rule, outcome_of, rewards_of, team
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Play, Session
 from llm_marl_envs.tasks.base import Problem, Task
+
+TOOLS_AT_ONCE = 32  # tools wait for servers and processes more than they compute
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +111,9 @@ def rollout(
         with collector_paused():
             requests, speakers = _requests(sessions, route)
         completions = engine.generate(requests, sampling) if requests else []
+        found = _run_tools(sessions, task)
         with collector_paused():
-            _reply(sessions, zip(completions, speakers, strict=True), task)
+            _reply(sessions, zip(completions, speakers, strict=True), found)
             still = []
             for i, running in live:
                 if running.session.status is None:
@@ -139,8 +144,22 @@ def _requests(live: list[_Running], route: PolicyRouter) -> tuple[list[Request],
     return requests, speakers
 
 
-def _reply(live: list[_Running], answers: Iterator[tuple[Completion, tuple[str, str]]], task: Task) -> None:
-    """Answer each session's wave in its own order: asks with the engine's completions, tools by running them."""
+def _run_tools(live: list[_Running], task: Task) -> Iterator[Future[str]]:
+    """Run every waiting tool call of every session at once. Tools are stateless, so the order does not matter."""
+    waiting = [
+        (c, running.session.play.question) for running in live for c in running.session.waiting if type(c) is UseTool
+    ]
+    if not waiting:
+        return iter(())
+    tools = task.tools
+    with ThreadPoolExecutor(min(TOOLS_AT_ONCE, len(waiting))) as pool:
+        return iter([pool.submit(run_tool, call, question, tools) for call, question in waiting])
+
+
+def _reply(
+    live: list[_Running], answers: Iterator[tuple[Completion, tuple[str, str]]], found: Iterator[Future[str]]
+) -> None:
+    """Answer each session's wave in its own order: asks with the engine's completions, tools with what they found."""
     for running in live:
         session = running.session
         for call in session.waiting:
@@ -151,8 +170,13 @@ def _reply(live: list[_Running], answers: Iterator[tuple[Completion, tuple[str, 
                 running.turns.append(Turn(running.replied, call.agent, role, policy, completion))
                 running.contexts[call.agent] = completion.prompt_ids + completion.token_ids
                 session.reply(completion.text, len(completion.prompt_ids), len(completion.token_ids))
-            elif session.status is None:
-                use_tool(session, task.tools)
+            elif type(call) is UseTool:
+                result = next(found)
+                if session.status is None:
+                    try:
+                        session.reply(result.result())
+                    except ToolFailed as bad:
+                        session.fail(f"tool {call.tool}: {bad}")
             running.replied += 1
 
 

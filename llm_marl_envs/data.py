@@ -16,12 +16,16 @@ from llm_marl_envs.errors import DataError, MissingExtra
 
 @dataclass(frozen=True, slots=True)
 class HubData:
-    """Where a data set lives on the Hugging Face hub. `splits` maps our split names to the hub's where they differ."""
+    """Where a data set lives on the Hugging Face hub. `splits` maps our split names to the hub's where they differ.
+
+    `files` names a split's JSON-lines files where the repository has a loading script, which `datasets` no longer runs.
+    """
 
     repo: str
     config: str | None
     revision: str
     splits: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,7 @@ def _rows_of_hub(source: Source, split: str) -> list[dict[str, Any]]:
     hub = source.hub
     try:
         from datasets import load_dataset
+        from huggingface_hub import hf_hub_download
     except ImportError:
         raise MissingExtra(
             f"loading {hub.repo} from the Hugging Face hub (a local folder, given by data_dir or LLM_MARL_DATA, does not)",
@@ -162,7 +167,13 @@ def _rows_of_hub(source: Source, split: str) -> list[dict[str, Any]]:
         ) from None
     theirs = hub.splits.get(split, split)
     try:
-        rows = load_dataset(hub.repo, hub.config, revision=hub.revision, split=theirs)
+        if theirs in hub.files:
+            found = [
+                hf_hub_download(hub.repo, f, repo_type="dataset", revision=hub.revision) for f in hub.files[theirs]
+            ]
+            rows = [row for path in found for _, row in read_jsonl(Path(path))]
+        else:
+            rows = load_dataset(hub.repo, hub.config, revision=hub.revision, split=theirs)
     except Exception as bad:  # the hub's client raises a dozen kinds; all mean the same to the user
         raise DataError(
             f"could not load {hub.repo} ({theirs}) from the Hugging Face hub: {type(bad).__name__}: {str(bad)[:200]}. "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pettingzoo import AECEnv
@@ -19,29 +19,32 @@ from llm_marl_envs.rewards import Outcome, Rule, outcome_of, reward_rule, reward
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Message, Play, Session, Status
 from llm_marl_envs.spaces import UnicodeText, chat_space
-from llm_marl_envs.tasks.base import Problem, Task, Tool
+from llm_marl_envs.tasks.base import Problem, Question, Task, Tool
 from llm_marl_envs.trace import Trace, transcript
 
 Observation = dict[str, tuple[Message, ...]]
 
 
-def use_tool(session: Session, tools: Any) -> None:
+def use_tool(session: Session, tools: Mapping[str, Tool]) -> None:
     """Answer the session's waiting tool call. A tool that cannot run ends the episode as FAILED."""
     call = session.waiting[0]
     assert isinstance(call, UseTool)
-    tool: Tool | None = tools.get(call.tool)
     try:
-        if tool is None:
-            raise ToolFailed(f"the task has no tool {call.tool!r}; it has {', '.join(tools) or 'none'}")
-        session.reply(tool(**call.args, **_given(tool, session)))
+        session.reply(run_tool(call, session.play.question, tools))
     except ToolFailed as bad:
         session.fail(f"tool {call.tool}: {bad}")
 
 
-def _given(tool: Tool, session: Session) -> dict[str, Any]:
-    """What the driver adds to an agent's arguments: the question, for tools that have a parameter of that name."""
-    wants = "question" in inspect.signature(tool).parameters
-    return {"question": session.play.question} if wants else {}
+def run_tool(call: UseTool, question: Question, tools: Mapping[str, Tool]) -> str:
+    """The tool's text. A tool that has a parameter `question` is given the episode's, by the driver and never by an agent.
+
+    Raises ToolFailed if the tool cannot run or is not there.
+    """
+    tool = tools.get(call.tool)
+    if tool is None:
+        raise ToolFailed(f"the task has no tool {call.tool!r}; it has {', '.join(tools) or 'none'}")
+    given = {"question": question} if "question" in inspect.signature(tool).parameters else {}
+    return tool(**call.args, **given)
 
 
 class WorkflowEnv(AECEnv[str, Observation, str]):

@@ -76,17 +76,16 @@ class Lookup:
 
 
 class Searchable:
-    """Every third search finds the service down."""
+    """Every third problem's search finds the service down."""
 
     splits: ClassVar = ("train",)
 
     def __init__(self):
-        self.searches = 0
         self.tools = {"search": self.search}
+        self.down = {p.question.text for p in TASK.problems("train")[2:6:3]}
 
     def search(self, query: str) -> str:
-        self.searches += 1
-        if self.searches % 3 == 0:
+        if query in self.down:
             raise ToolFailed("http://retriever.invalid is down")
         return f"found {query}"
 

@@ -112,7 +112,9 @@ class Sandbox:
     def __enter__(self) -> Sandbox:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, bad: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, bad: BaseException | None, where: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -155,7 +157,9 @@ def _reason(name: str) -> str | None:
         return f"it does not answer: {lost}"
     finally:
         server.close()
-    return None if (run.status, run.stdout) == ("ok", "contained\n") else f"it does not contain: {run.stdout}{run.stderr}"
+    return (
+        None if (run.status, run.stdout) == ("ok", "contained\n") else f"it does not contain: {run.stdout}{run.stderr}"
+    )
 
 
 _PROBE = """

@@ -7,14 +7,13 @@ bubblewrap itself too, since what it was started with would show in there.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 
-from llm_marl_envs.tools.sandbox.runtime import ENVIRONMENT, INSIDE, WORK, runtime
+from llm_marl_envs.tools.sandbox.launch import NOBODY, as_nobody
+from llm_marl_envs.tools.sandbox.runtime import ENVIRONMENT, WORK, runtime
 
-NOBODY = 65534
 INSTALL = "install bubblewrap (Debian and Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap)"
 
 
@@ -30,32 +29,32 @@ def start(control: int, numpy: bool, files_mb: int, stage: str) -> subprocess.Po
     bwrap = shutil.which("bwrap")
     assert bwrap is not None
     python = runtime(numpy)
-    as_root = os.geteuid() == 0
-    staged = {source: f"{stage}/{i}" for i, source in enumerate(dict.fromkeys(s for s, _ in python.binds))} if as_root else {}
-    arguments = [bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--uid", str(NOBODY), "--gid", str(NOBODY)]
-    arguments += ["--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv"]
-    for said, where in python.links:
-        arguments += ["--symlink", said, where]
-    for source, inside in python.binds:
-        arguments += ["--ro-bind", staged.get(source, source), inside]
-    for folder in python.hidden:
-        arguments += ["--tmpfs", folder, "--remount-ro", folder]
-    arguments += ["--dev-bind", "/dev/null", "/dev/null"]
-    arguments += ["--perms", "0755", "--size", str(files_mb << 20), "--tmpfs", WORK, "--remount-ro", "/", "--chdir", "/"]
-    for name, value in ENVIRONMENT.items():
-        arguments += ["--setenv", name, value]
-    arguments += python.command(control, True, numpy)
-    if as_root:
-        pairs = [part for source, where in staged.items() for part in (source, os.path.basename(where))]
-        launch = [sys.executable, "-I", "-S", "-B", str(INSIDE / "launch.py")]
-        arguments = [*launch, stage, str(NOBODY), str(len(staged)), *pairs, *arguments]
-    return subprocess.Popen(
-        arguments,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        pass_fds=(control,),
-        env={},
-        cwd="/",
-        start_new_session=True,
-    )
+
+    def command(place: dict[str, str]) -> list[str]:
+        nobody = str(NOBODY)
+        arguments = [bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--uid", nobody, "--gid", nobody]
+        arguments += ["--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv"]
+        for said, where in python.links:
+            arguments += ["--symlink", said, where]
+        for source, inside in python.binds:
+            arguments += ["--ro-bind", place.get(source, source), inside]
+        for folder in python.hidden:
+            arguments += ["--tmpfs", folder, "--remount-ro", folder]
+        arguments += ["--dev-bind", "/dev/null", "/dev/null"]
+        arguments += [
+            "--perms",
+            "0755",
+            "--size",
+            str(files_mb << 20),
+            "--tmpfs",
+            WORK,
+            "--remount-ro",
+            "/",
+            "--chdir",
+            "/",
+        ]
+        for name, value in ENVIRONMENT.items():
+            arguments += ["--setenv", name, value]
+        return arguments + python.command(control, True, numpy)
+
+    return as_nobody(command, python, control, stage)

@@ -16,9 +16,9 @@ from pathlib import Path
 from llm_marl_envs.errors import MissingExtra
 
 INSIDE = Path(__file__).with_name("inside")
-WORK = "/work"  # the work folder's name in there
-CODE = "/sandbox"  # where INSIDE is in there
-SITE = "/site"  # where numpy is in there
+WORK = "/sandbox/work"  # the work folder's name in there
+CODE = "/sandbox/code"  # where INSIDE is in there
+SITE = "/sandbox/site"  # where numpy is in there
 # Set for the interpreter's start only (the server clears its environment): string hashes, and with them the order of sets,
 # are the same in every run; numpy starts no threads.
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -55,10 +55,14 @@ class Runtime:
 def runtime(numpy: bool) -> Runtime:
     """The interpreter we run on, with the shared libraries that its standard library loads, and numpy if asked for."""
     executable = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    standard = sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")
+    bases = {"base": sys.base_prefix, "installed_base": sys.base_prefix}
+    bases |= {"platbase": sys.base_exec_prefix, "installed_platbase": sys.base_exec_prefix}
+    standard = [sysconfig.get_path(name, vars=bases) for name in ("stdlib", "platstdlib")]
     library = [os.path.realpath(p) for p in dict.fromkeys(standard)]
     packages = _packages(numpy)
-    modules = [p.name.partition(".")[0] for p in Path(library[0], "lib-dynload").glob("*.so")]
+    modules = [
+        p.name.partition(".")[0] for p in Path(library[0], "lib-dynload").glob("*.so") if "tkinter" not in p.name
+    ]
     environment = ENVIRONMENT | {"PYTHONPATH": os.path.dirname(packages[0]) if packages else ""}
     probe = subprocess.run(
         [executable, "-s", "-B", "-c", _PROBE],
@@ -76,11 +80,18 @@ def runtime(numpy: bool) -> Runtime:
         binds += [(path, str(name)) for name in _names(Path(path))]
     loader = _loader(executable)
     if loader:
-        binds.append((os.path.realpath(loader), os.path.join(os.path.realpath(os.path.dirname(loader)), os.path.basename(loader))))
+        binds.append(
+            (
+                os.path.realpath(loader),
+                os.path.join(os.path.realpath(os.path.dirname(loader)), os.path.basename(loader)),
+            )
+        )
     binds.append((str(INSIDE), CODE))
     binds += [(path, f"{SITE}/{os.path.basename(path)}") for path in packages]
     tops = [top for top in ("/bin", "/lib", "/lib32", "/lib64") if os.path.islink(top)]
-    hidden = [p for folder in library for p in (f"{folder}/site-packages", f"{folder}/dist-packages") if os.path.isdir(p)]
+    hidden = [
+        p for folder in library for p in (f"{folder}/site-packages", f"{folder}/dist-packages") if os.path.isdir(p)
+    ]
     return Runtime(executable, tuple(dict.fromkeys(binds)), tuple((os.readlink(t), t) for t in tops), tuple(hidden))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from llm_marl_envs.tools.sandbox.runtime import ENVIRONMENT, INSIDE, runtime
+from llm_marl_envs.tools.sandbox.runtime import ENVIRONMENT, INSIDE, SITE, runtime
 
 
 def missing() -> str | None:
@@ -14,8 +14,20 @@ def missing() -> str | None:
 
 def start(control: int, numpy: bool, files_mb: int, stage: str) -> subprocess.Popen[bytes]:
     python = runtime(numpy)
-    sites = list(dict.fromkeys(os.path.dirname(source) for source, inside in python.binds if inside.startswith("/site/")))
-    command = [python.executable, "-S", "-s", "-B", "-X", "utf8", str(INSIDE / "server.py"), str(control), stage, "0", *sites]
+    sites = list(dict.fromkeys(os.path.dirname(source) for source, inside in python.binds if inside.startswith(SITE)))
+    command = [
+        python.executable,
+        "-S",
+        "-s",
+        "-B",
+        "-X",
+        "utf8",
+        str(INSIDE / "server.py"),
+        str(control),
+        stage,
+        "0",
+        *sites,
+    ]
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

@@ -22,12 +22,13 @@ import warnings
 from wire import Program, Tests
 
 OUT_OF_MEMORY = 86
+_HERE = os.path.dirname(__file__)
 _LINK = 3  # the descriptor that joins a program and its tests
 
 
 def take_limits(cpu_s: float, memory: int, file_bytes: int, processes: int) -> None:
     """Hard limits of this process: CPU seconds, bytes of address space, bytes of a file, threads of this user."""
-    cpu = max(1, int(cpu_s + 0.999))
+    cpu = int(cpu_s + 0.999) + 1  # on a busy machine the kernel's own count runs ahead by up to a tenth: ours decides
     wanted = {
         resource.RLIMIT_CPU: cpu,
         resource.RLIMIT_AS: memory,
@@ -72,6 +73,7 @@ def clean_interpreter() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.simplefilter("ignore")
     sys.argv = ["program.py"]
+    builtins.exit = builtins.quit = sys.exit  # as in an interpreter with `site`
     gc.unfreeze()
 
 
@@ -104,7 +106,8 @@ def serve_program(source: str) -> int:
 
 def run_tests(source: str, taken: tuple[str, ...]) -> int:
     """Run the tests' text. Names that it reads and nobody defines are the program's, and so are those in `taken`."""
-    names: dict[str, object] = {"__name__": "tests", "__builtins__": builtins}
+    ours = {name: value for name, value in vars(builtins).items() if name not in taken}  # what is missing is no builtin
+    names: dict[str, object] = {"__name__": "tests", "__builtins__": ours}
 
     def examine() -> None:
         tree = ast.parse(source, "tests.py")
@@ -168,7 +171,9 @@ def _guarded(act) -> int:
 def _report(bad: BaseException) -> None:
     try:
         frames = traceback.TracebackException(type(bad), bad, bad.__traceback__, limit=-20, compact=True)
-        frames.stack = traceback.StackSummary.from_list([f for f in frames.stack if f.filename != __file__])
+        frames.stack = traceback.StackSummary.from_list(
+            [f for f in frames.stack if os.path.dirname(f.filename) != _HERE]
+        )
         _say("".join(frames.format())[-4000:])
     except BaseException:
         _say(type(bad).__name__)

@@ -22,7 +22,9 @@ def main() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
 
     def mount(source: str, target: str, kind: str | None, flags: int) -> None:
-        result = libc.mount(source.encode(), target.encode(), kind.encode() if kind else None, ctypes.c_ulong(flags), None)
+        result = libc.mount(
+            source.encode(), target.encode(), kind.encode() if kind else None, ctypes.c_ulong(flags), None
+        )
         if result:
             raise OSError(ctypes.get_errno(), f"mounting {source} on {target}")
 
@@ -37,6 +39,7 @@ def main() -> None:
         else:
             os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
         mount(source, target, None, BIND)
+    os.mkdir(os.path.join(stage, "root"), 0o755)  # where the container builds its own
     os.chmod(stage, 0o755)
     os.chdir("/")
     os.setgroups([])

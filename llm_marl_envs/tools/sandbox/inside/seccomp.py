@@ -40,6 +40,7 @@ _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _LOAD, _EQUAL, _GREATER_EQUAL, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x25, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; an argument's low half comes first
 _CLONE_THREAD = 0x00010000
+_NON_BLOCKING = 0x5421  # FIONBIO
 _X32 = 0x40000000  # the x86-64 calls again, under other numbers
 _SET_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2
 
@@ -61,7 +62,10 @@ def program() -> bytes:
         # clone3 passes its flags in memory, where a filter cannot look: as if it were not there, libc falls back to clone
         (_EQUAL, 0, 1, clone3),
         (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
-        (_EQUAL, 0, 1, ioctl),
+        (_EQUAL, 0, 4, ioctl),  # asyncio makes its pipes non-blocking; nothing else, and nothing is a terminal
+        (_LOAD, 0, 0, _ARGUMENT + 8),
+        (_EQUAL, 0, 1, _NON_BLOCKING),
+        (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _ERRNO | errno.ENOTTY),
         (_EQUAL, 0, 4, clone),  # threads, but no processes
         (_LOAD, 0, 0, _ARGUMENT),

@@ -23,8 +23,25 @@ import types
 
 LARGEST = 64 << 20  # bytes of a frame
 _PLAIN = (str, bool, type(None))
-_ITERATORS = (types.GeneratorType, map, filter, zip, enumerate, reversed, type(iter([])), type(iter(())), type(iter("")))
-_ITERATORS += (type(iter({})), type(iter(set())), type(iter(range(0))), type({}.keys()), type({}.values()), type({}.items()))
+_ITERATORS = (
+    types.GeneratorType,
+    map,
+    filter,
+    zip,
+    enumerate,
+    reversed,
+    type(iter([])),
+    type(iter(())),
+    type(iter("")),
+)
+_ITERATORS += (
+    type(iter({})),
+    type(iter(set())),
+    type(iter(range(0))),
+    type({}.keys()),
+    type({}.values()),
+    type({}.items()),
+)
 _NUMPY_KINDS = "?bBhHiIlLqQefdFD"
 
 
@@ -224,7 +241,9 @@ class Tests:
         lend = self._lend
         arguments = [[pack(v, lend) for v in rest], {k: pack(v, lend) for k, v in (named or {}).items()}]
         try:
-            self.link.send([operation, ref if type(ref) is str else ref._ref if isinstance(ref, Remote) else ref, *arguments])
+            self.link.send(
+                [operation, ref if type(ref) is str else ref._ref if isinstance(ref, Remote) else ref, *arguments]
+            )
             while True:
                 outcome, value = self.link.receive()
                 if outcome != "lent":
@@ -252,6 +271,8 @@ class Tests:
         """A function of the tests that the program may call, or the program's own thing sent back to it."""
         if isinstance(value, Remote):
             return {"k": "mine", "v": value._ref}
+        if isinstance(value, type) and vars(builtins).get(value.__name__) is value:
+            return {"k": "type", "v": value.__name__}
         if isinstance(value, _ITERATORS):
             return pack(list(value), self._lend)
         if not callable(value):
@@ -273,11 +294,14 @@ def _refuse(value):
     raise TypeError(f"a {type(value).__name__} is no plain data")
 
 
+_MEANINGFUL = (AssertionError, StopIteration, StopAsyncIteration)  # they would fail a test, or end a loop in it
+
+
 def _exception(value) -> Exception:
     """A built-in exception by its name, or a ProgramError: never anything that is not an Exception."""
     name, text = (str(part)[:500] for part in value)
     cls = getattr(builtins, name, None)
-    if isinstance(cls, type) and issubclass(cls, Exception) and cls is not AssertionError:
+    if isinstance(cls, type) and issubclass(cls, Exception) and cls not in _MEANINGFUL:
         try:
             return cls(text)
         except TypeError:
@@ -323,11 +347,11 @@ class Program:
         return {"k": "ref", "v": len(self.objects) - 1, "iterator": isinstance(value, _ITERATORS)}
 
     def _own(self, data):
-        """Turn the two kinds that only the tests send into references."""
+        """Turn the kinds that only the tests send into references."""
         if type(data) is list:
             return [self._own(v) for v in data]
         if type(data) is dict:
-            if data["k"] in ("mine", "lent"):
+            if data["k"] in ("mine", "lent", "type"):
                 return {"k": "ref", "v": [data["k"], data["v"]]}
             return data | {"v": self._own(data["v"])}
         return data
@@ -336,6 +360,8 @@ class Program:
         where, index = ref
         if where == "mine":
             return self.objects[index]
+        if where == "type":
+            return vars(builtins)[index]
 
         def lent(*arguments):
             self.link.send(["lent", [index, [pack(v, self._refer) for v in arguments]]])

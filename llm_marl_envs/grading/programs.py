@@ -1,0 +1,84 @@
+"""Programs in replies: find one, put a prompt's own lines ahead of it, compare what it printed."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^`\n]*)")
+_PYTHON = ("", "python", "python3", "py")
+_FUTURE = re.compile(r"^from __future__ import (?:\([^)]*\)|[^\n]*)$", re.MULTILINE)
+_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
+_LONGEST_NUMBER = 60
+
+
+def find_program(text: str) -> str | None:
+    """The last fenced block of a reply that is marked as Python or not marked at all; None if there is none.
+
+    Fences are Markdown's: three or more backticks or tildes on a line of their own, closed by the same sign at least as
+    often. What an indented fence is indented by is taken off its lines. A fence that is never closed opens no block: a
+    reply that was cut off has not finished that program. Linear time.
+    """
+    program, lines, start, opened = None, text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 0, None
+    for number, line in enumerate(lines):
+        fence = _FENCE.fullmatch(line.rstrip()) if "```" in line or "~~~" in line else None
+        if fence is None:
+            continue
+        if opened is None:
+            opened, start = fence, number + 1
+        elif _closes(fence, opened):
+            marks = opened[3].lower().split()[:1] or [""]
+            if marks[0] in _PYTHON:
+                program = "\n".join(_dedented(line, opened[1]) for line in lines[start:number])
+            opened = None
+    return program
+
+
+def _closes(fence: re.Match[str], opened: re.Match[str]) -> bool:
+    """Whether a fence closes the open block. One that is deep inside, as in a docstring, is the program's own."""
+    same = fence[2][0] == opened[2][0] and len(fence[2]) >= len(opened[2])
+    return same and not fence[3] and len(fence[1]) <= len(opened[1]) + 3
+
+
+def _dedented(line: str, indent: str) -> str:
+    return line[len(indent) :] if line.startswith(indent) else line.lstrip(" \t")
+
+
+def put_ahead(ahead: str, program: str) -> str:
+    """`ahead`, then the program. Imports from `__future__` stay first, where Python wants them."""
+    if not ahead:
+        return program
+    futures = _FUTURE.findall(program)
+    return "\n".join((*futures, ahead, _FUTURE.sub("", program) if futures else program))
+
+
+def same_output(got: str, expected: str, tolerance: float = 0.0) -> bool:
+    """Whether a program printed what it should have: line by line, token by token.
+
+    White space within a line, at its end and around the whole text does not count; lines do. Two tokens are the same if
+    they are the same text, or plain numerals (no leading zeros) of the same value ("3.0" and "3"); where the expected one
+    has a point or an exponent, a difference up to `tolerance`, absolute or relative, is allowed.
+    """
+    if got == expected:
+        return True
+    lines, wanted = got.strip().split("\n"), expected.strip().split("\n")
+    return len(lines) == len(wanted) and all(_same_line(*pair, tolerance) for pair in zip(lines, wanted, strict=True))
+
+
+def _same_line(got: str, expected: str, tolerance: float) -> bool:
+    tokens, wanted = got.split(), expected.split()
+    if tokens == wanted:
+        return True
+    return len(tokens) == len(wanted) and all(
+        one == other or _same_number(one, other, tolerance) for one, other in zip(tokens, wanted, strict=True)
+    )
+
+
+def _same_number(got: str, expected: str, tolerance: float) -> bool:
+    if max(len(got), len(expected)) > _LONGEST_NUMBER or not (_NUMBER.fullmatch(got) and _NUMBER.fullmatch(expected)):
+        return False
+    one, other = Decimal(got), Decimal(expected)
+    if one == other:
+        return True
+    exact = expected.lstrip("+-").isdigit() or not tolerance
+    return not exact and abs(one - other) <= Decimal(tolerance) * max(1, abs(other))

@@ -1,0 +1,275 @@
+r"""Is the short answer of a reply a gold answer, and do retrieved passages hold one? (SQuAD, HotpotQA, DAC.)
+
+`exact_match` and `f1` are those of the official scripts (Rajpurkar et al. 2016; Yang et al. 2018): lower case, without ASCII
+punctuation and the articles a, an, the, white space collapsed; F1 gives nothing where one side is yes, no or noanswer and
+the other is not. `grade_span` is stricter in one place: an answer of which nothing remains ("", "a", "!") matches no gold
+answer, but for gold answers of which nothing remains either ("The The", "!!!"), which are compared in lower case only.
+
+What a reply answers (`read_answer`); text up to the last `</think>` is not read:
+1. What stands in `<answer>...</answer>` or `\boxed{...}`, and after `Answer:` or `Final answer:` on the last line. All of
+   them must be the same answer: a reply that gives two has given none. A mark that is not closed, or comes right after
+   "not", is none either. Without tag and box, the earlier lines that start with `Answer:` must agree with the last, too.
+2. Else the whole reply, if it is one line of at most 20 words. (A reply that is a gold answer as it stands is always right.)
+`unknown` is an abstention: worth nothing, but told apart from a wrong answer.
+
+Time is linear in the text; replies and passages beyond 200,000 characters and answers beyond 1,000 are refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from llm_marl_envs.tasks.base import Score
+
+_LONGEST, _LONGEST_ANSWER, _WORDS = 200_000, 1_000, 20
+
+Metric = Literal["em", "f1"]
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A titled text."""
+
+    title: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """The gold answers, any of which will do, and the paragraphs that the question rests on, where they are known."""
+
+    answers: tuple[str, ...]
+    supporting: tuple[Paragraph, ...] = ()
+
+
+# The official measures.
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
+_ARTICLES = frozenset(("a", "an", "the"))
+_CLOSED = frozenset(("yes", "no", "noanswer"))
+_ABSTENTION = "unknown"
+
+
+def normalize(text: str) -> str:
+    """Lower case, no ASCII punctuation, no articles, single spaces; in this order, as the official scripts do."""
+    return " ".join(_ARTICLE.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+def exact_match(prediction: str, gold: str) -> float:
+    """1.0 if the two are equal once normalised, else 0.0."""
+    return float(normalize(prediction) == normalize(gold))
+
+
+def f1(prediction: str, gold: str) -> float:
+    """The harmonic mean of token precision and recall, by HotpotQA's script (0 if either side has no tokens)."""
+    return _f1(normalize(prediction), normalize(gold))
+
+
+def _f1(prediction: str, gold: str) -> float:
+    if prediction != gold and (prediction in _CLOSED or gold in _CLOSED):
+        return 0.0
+    ours, theirs = prediction.split(), gold.split()
+    common = (Counter(ours) & Counter(theirs)).total()
+    if not common:
+        return 0.0
+    precision, recall = common / len(ours), common / len(theirs)
+    return 2 * precision * recall / (precision + recall)
+
+
+# What a reply answers.
+class Found(NamedTuple):
+    """A reply's answer as it stands there, None if it has none, and one short phrase that says why."""
+
+    answer: str | None
+    why: str
+
+
+_TAG = re.compile(r"</?answer>", re.IGNORECASE)
+_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_LINE = re.compile(
+    r"^[ \t*_#-]*(?:(?:so|thus|hence|therefore),?[ ])?(?:the[ ])?(?:final[ ])?answer(?:[ ]is)?[ \t*_]*:(.*)$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NEGATED = re.compile(
+    r"(?:\b(?:not|never|cannot|neither|nor)|n['’]t)(?:\s+(?:be|the|an?))?[\s:\"'`*_(]*\Z", re.IGNORECASE
+)
+_STYLE = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:bf|it|rm)|mbox)(?=\s*\{)")  # \boxed{\text{Rush}}
+
+
+def read_answer(text: str | None) -> Found:
+    """The answer a reply commits to, by the rules above. Never raises, whatever the text."""
+    text = text or ""
+    if len(text) > _LONGEST:
+        return Found(None, "the reply is too long to be read")
+    text = text.rpartition("</think>")[2].strip()
+    if not text:
+        return Found(None, "empty")
+    marked, why = _marked(text)
+    if why:
+        return Found(None, why)
+    if lines := [line.strip() for line in _LINE.findall(text)]:
+        *earlier, last = lines
+        if _LINE.fullmatch(text.rpartition("\n")[2]) and last:
+            marked += [last] if marked else [*(line for line in earlier if line), last]
+    if not marked:
+        if "\n" in text or len(text.split()) > _WORDS:
+            return Found(None, "no <answer>...</answer>, and too long to be an answer itself")
+        marked, why = [text], "the whole reply"
+    if len({normalize(answer) or answer.lower() for answer in marked}) > 1:
+        return Found(None, "two different answers")
+    if not marked[-1].strip() or len(marked[-1]) > _LONGEST_ANSWER:
+        return Found(None, "an empty answer" if not marked[-1].strip() else "too long to be an answer")
+    return Found(marked[-1].strip(), why or "marked")
+
+
+def is_abstention(text: str | None) -> bool:
+    """Does the reply answer `unknown`, as DAC's generator may (arXiv 2606.10684, v(A) = 0)?"""
+    return normalize(read_answer(text).answer or "") == _ABSTENTION
+
+
+def _marked(text: str) -> tuple[list[str], str]:
+    """The answers in tags and boxes, and what is wrong with these marks ("" if nothing is)."""
+    tags = _TAG.findall(text)
+    if any((tag[1] == "/") is not (i % 2 == 1) for i, tag in enumerate(tags)) or len(tags) % 2:
+        return [], "<answer> is not closed"
+    parts = _TAG.split(text)
+    answers: list[str] = []
+    for i, part in enumerate(parts):
+        inside = i % 2 == 1
+        boxes = _boxes(part)
+        if boxes is None or (inside and _negated(parts[i - 1])):
+            return [], "boxed is not closed, or negated" if boxes is None else "negated"
+        answers += boxes or ([part] if inside else [])
+    return answers, ""
+
+
+def _boxes(text: str) -> list[str] | None:
+    r"""What the outermost boxes hold; None if one is not closed, or negated."""
+    if "\\boxed" not in text and "\\fbox" not in text:
+        return []
+    found: list[str] = []
+    open_at: list[int] = []  # for every open brace: where its box's content starts, -1 if it is no box
+    boxes = 0  # how many of them are boxes
+    for match in _BRACE.finditer(text):
+        mark = match[0]
+        if mark == "}":
+            start = open_at.pop() if open_at else -1
+            boxes -= start >= 0
+            if start >= 0 and not boxes:
+                found.append(text[start : match.start()])
+        elif mark[-1] == "{" and mark != "\\{":
+            if mark != "{" and _negated(text[max(0, match.start() - 40) : match.start()]):
+                return None
+            open_at.append(-1 if mark == "{" else match.end())
+            boxes += mark != "{"
+    return None if boxes else [_STYLE.sub("", content) for content in found]
+
+
+def _negated(before: str) -> bool:
+    return _NEGATED.search(before[-40:]) is not None
+
+
+# Whether retrieved passages suffice.
+_JOINED = re.compile(r"['’]\s?s\b|[-/\u2010-\u2015\u2212]", re.IGNORECASE)  # Norway's, Camden-based, 1505–1572
+_BEFORE_TITLE = re.compile(
+    r"^(?:doc(?:ument)?\s*\d+|passage\s*\d+|\d+[.)]|\[\d+\]|[\s(\"'“*#-]|title:)*", re.IGNORECASE
+)
+
+
+def grade_evidence(gold: Gold, text: str | None) -> Score:
+    """DAC's s(Q, E) (arXiv 2606.10684): 1 if the passages contain a gold answer after normalisation, as whole tokens.
+
+    A token ends at white space, and in a second reading at hyphens, dashes, slashes and a possessive 's, too. Where the
+    answers are yes, no or articles, containment says nothing; there we ask, by our own definition, that every supporting
+    paragraph is among the passages: its text, or its title as the heading of a line (`Title: text`, `Doc 1(Title: "..."`).
+    """
+    text = text or ""
+    if not text.strip() or len(text) > _LONGEST:
+        return Score(0.0, "no passages" if not text.strip() else "more text than passages may have")
+    readings = _readings(text)
+    if any(form not in _CLOSED for form in _forms(gold.answers)):
+        held = _holds(readings, gold.answers)
+        why = "a gold answer is in the passages" if held else "no gold answer is in the passages"
+    elif not gold.supporting:
+        return Score(
+            0.0, "the answer is yes or no and no supporting paragraph is known: cannot be told", "insufficient"
+        )
+    else:
+        lines = [_headed(line) for line in text.splitlines()]
+        missing = [p.title for p in gold.supporting if not _has_paragraph(lines, readings, p)]
+        held = not missing
+        why = "every supporting paragraph is there" if held else f"supporting paragraphs missing: {len(missing)}"
+    return Score(float(held), why, "sufficient" if held else "insufficient")
+
+
+def _readings(text: str) -> tuple[str, str]:
+    return normalize(text), normalize(_JOINED.sub(" ", text))
+
+
+def _holds(readings: tuple[str, str], spans: Sequence[str]) -> bool:
+    padded = [f" {reading} " for reading in readings]
+    return any(
+        form and form not in _CLOSED and f" {form} " in where
+        for span in spans
+        for form, where in zip(_readings(span), padded, strict=True)
+    )
+
+
+def _has_paragraph(lines: Sequence[str], readings: tuple[str, str], paragraph: Paragraph) -> bool:
+    if _holds(readings, (paragraph.text,)):
+        return True
+    title = _headed(paragraph.title)
+    rests = (line[len(title) :] for line in lines if title and line.startswith(title))
+    return any(rest.lstrip(" \"'”*")[:1] in ("", ":", ")") for rest in rests)
+
+
+def _headed(line: str) -> str:
+    """A line in lower case from where its heading's title starts."""
+    return _BEFORE_TITLE.sub("", line.strip().lower(), count=1)
+
+
+# The grade.
+@functools.lru_cache(maxsize=4096)
+def _forms(answers: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(form for answer in answers if (form := normalize(answer))))
+
+
+def grade_span(gold: Gold, text: str | None, kind: str = "answer", metric: Metric = "em") -> Score:
+    """1 if the reply's answer is one of the gold answers, else 0, or its best F1 if that is the `metric`; for `evidence`
+    see `grade_evidence`. A verdict is graded by the truth of the answer it is about (`rewards.outcome_of`), not here."""
+    if kind == "evidence":
+        return grade_evidence(gold, text)
+    if kind != "answer":
+        return Score(0.0, f"this task grades answers and evidence, not {kind}")
+    text = text or ""
+    alone = len(text) <= _LONGEST_ANSWER and _is_gold(text.strip(), gold.answers)  # some gold answers are no short line
+    answer, why = (text.strip(), "the whole reply") if alone else read_answer(text)
+    if answer is None:
+        return Score(0.0, why)
+    form = normalize(answer)
+    if alone or _is_gold(answer, gold.answers):
+        return Score(1.0, f"exact match ({why})", form or answer)
+    if form == _ABSTENTION:
+        return Score(0.0, "abstained", form)
+    best = max((_f1(form, theirs) for theirs in _forms(gold.answers)), default=0.0)
+    return Score(
+        best if metric == "f1" else 0.0, f"{answer!r:.60} is no gold answer, F1 {best:.2f} ({why})", form or answer
+    )
+
+
+def _is_gold(answer: str, golds: tuple[str, ...]) -> bool:
+    if form := normalize(answer):
+        return form in _forms(golds)
+    bare = " ".join(answer.lower().split())
+    if not bare or answer in _ARTICLES:  # a bare "a" is a slip, not the letter A
+        return False
+    return any(bare == " ".join(gold.lower().split()) for gold in golds if not normalize(gold))

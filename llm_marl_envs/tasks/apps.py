@@ -1,0 +1,159 @@
+"""APPS: programming problems of three difficulties (Hendrycks et al. 2021, arXiv 2105.09938; MIT licence)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llm_marl_envs.errors import DataError
+from llm_marl_envs.tasks.base import Benchmark, Card, Example, HubData, Problem, Question, Score, Source, Tool
+from llm_marl_envs.tasks.families.code import (
+    CONTEST_FORMAT,
+    CONTEST_IMPORTS,
+    Asserts,
+    Checks,
+    Exchange,
+    call_check,
+    grade_program,
+    read_json,
+    tools_of,
+    with_starter,
+)
+
+_TOLERANCE = 1e-6  # what the problems ask for, where their answers are no whole numbers
+
+
+@dataclass(frozen=True)
+class APPS(Benchmark):
+    """Write a program (standard input to standard output) or a function.
+
+    Fields of a row: question, solutions, input_output (JSON: inputs, outputs, optional fn_name), difficulty,
+    starter_code, problem_id, url.
+    """
+
+    cpu_s: float = 4.0  # per test
+
+    card = Card(
+        title="APPS: programming problems from contests and exercises",
+        source=Source(
+            "apps",
+            HubData(
+                "codeparrot/apps", "all", revision="main", files={"train": ("train.jsonl",), "test": ("test.jsonl",)}
+            ),
+            layouts=(("question", "input_output", "starter_code"),),
+        ),
+        splits={"train": 5000, "test": 5000},
+        licence="MIT",
+        citation="Hendrycks et al. 2021, arXiv 2105.09938",
+        metric="the program in the reply's last fenced block passes all tests",
+        examples=(
+            Example(
+                row={
+                    "problem_id": 0,
+                    "question": "Read two lines with a number each. Print their mean.\n\n-----Examples-----\nInput\n3\n4\n\n"
+                    "Output\n3.5\n",
+                    "solutions": '["print((int(input()) + int(input())) / 2)"]',
+                    "input_output": json.dumps(
+                        {"inputs": ["3\n4\n", "1\n0\n", "-2\n-2\n"], "outputs": ["3.5\n", "0.5", "-2"]}
+                    ),
+                    "difficulty": "introductory",
+                    "url": "",
+                    "starter_code": "",
+                },
+                right=(
+                    "```python\nprint((int(input()) + int(input())) / 2)\n```",
+                    "```python\nimport sys\na, b = map(int, sys.stdin)\nsys.stdout.write(f'{(a + b) / 2:.8f}  \\n\\n')\nexit()\n```",
+                ),
+                wrong=(
+                    "```python\nprint(3.5)\n```",
+                    "```python\nprint((int(input()) + int(input())) // 2)\n```",
+                    "```python\nprint('3.5 0.5 -2')\n```",
+                    "```python\nprint((int(input()) + int(input())) / 2)\nraise SystemExit(1)\n```",
+                ),
+            ),
+            Example(
+                row={
+                    "problem_id": 1,
+                    "question": "Return the pairs of neighbours of a list.",
+                    "solutions": '["class Solution:\\n    def pairs(self, xs):\\n        return list(zip(xs, xs[1:]))"]',
+                    "input_output": '{"fn_name": "pairs", "inputs": [[[1, 2, 3]], [[]], [[4, 4]]], '
+                    '"outputs": [[[[1, 2], [2, 3]]], [], [[[4, 4]]]]}',
+                    "difficulty": "interview",
+                    "url": "",
+                    "starter_code": "class Solution:\n    def pairs(self, xs: List[int]) -> List[List[int]]:\n        ",
+                },
+                right=(
+                    "```python\nclass Solution:\n    def pairs(self, xs: List[int]):\n        return [*zip(xs, xs[1:])]\n```",
+                    "```python\ndef pairs(xs):\n    return [[a, b] for a, b in zip(xs, xs[1:])]\n```",
+                ),
+                wrong=(
+                    "```python\nclass Solution:\n    def pairs(self, xs):\n        return []\n```",
+                    "```python\nclass Solution:\n    pass\n```",
+                    "```python\nprint([[1, 2], [2, 3]])\n```",
+                ),
+            ),
+        ),
+        notes="Rows without tests are left out. Output is compared line by line and token by token, numbers that are not whole "
+        "within 1e-6; the official harness also takes lines in any order. A call's result must be equal, or equal to what is "
+        "in an expected list of one thing. The examples that an agent may run are the tests whose input and output stand in "
+        "the statement. The usual modules are imported ahead of a program. The hub's revision is not pinned.",
+    )
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        return tools_of(self, numpy=True)
+
+    def read(self, row: dict[str, Any], id: str) -> Problem | None:
+        text, starter = row["question"], row["starter_code"] or ""
+        if not row["input_output"]:
+            return None
+        tests = read_json(row["input_output"], f"{id}: input_output")
+        name = tests.get("fn_name") if isinstance(tests, dict) else None
+        try:
+            pairs = list(zip(tests["inputs"], tests["outputs"], strict=True))
+        except (TypeError, KeyError, ValueError):
+            raise DataError(
+                f"{id}: expected as many inputs as outputs in input_output, got {row['input_output']!r:.80}"
+            ) from None
+        if not pairs:
+            return None
+        try:
+            checks = tuple(_call(name, *pair) if name else _exchange(*pair) for pair in pairs)
+        except TypeError as bad:
+            raise DataError(f"{id}: its tests are not in the expected layout ({bad})") from None
+        shown = tuple(c for c in checks if isinstance(c, Exchange) and _stands_in(text, c))
+        return Problem(
+            Question(id, with_starter(text, starter, name), "code", CONTEST_FORMAT),
+            Checks(checks, shown, CONTEST_IMPORTS),
+        )
+
+    def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
+        return grade_program(problem.gold, text, kind, self.cpu_s, numpy=True)
+
+
+def _exchange(stdin: str | list[str], stdout: str | list[str]) -> Exchange:
+    given, wanted = (text if isinstance(text, str) else "\n".join(text) for text in (stdin, stdout))
+    return Exchange(given, wanted, _TOLERANCE)
+
+
+def _call(name: str, arguments: list[Any], wanted: Any) -> Asserts:
+    """A call-based test. JSON made texts of keys that were whole numbers: they are made numbers again."""
+    if not isinstance(arguments, list):
+        raise TypeError(f"arguments are a list, got {arguments!r:.40}")
+    whole = all(_is_whole(k) for a in arguments if isinstance(a, dict) for k in a)
+    made = [{int(k): v for k, v in a.items()} if isinstance(a, dict) and whole else a for a in arguments]
+    return call_check(name, made, wanted, wrapped=True)
+
+
+def _is_whole(key: str) -> bool:
+    return key.removeprefix("-").isdecimal() and key.isascii()
+
+
+def _stands_in(text: str, check: Exchange) -> bool:
+    """Whether a statement shows a test: its input on lines of their own, and its output on lines after them."""
+    lines = "\n" + "\n".join(line.strip() for line in text.split("\n")) + "\n"
+    given, wanted = ("\n".join(x.strip() for x in part.strip().split("\n")) for part in (check.stdin, check.stdout))
+    at = lines.find(f"\n{given}\n") if given else -1
+    return at >= 0 and bool(wanted) and lines.find(f"\n{wanted}\n", at + len(given)) >= 0

@@ -1,0 +1,281 @@
+"""Atlas: questions of one to four hops over a generated encyclopaedia. Nothing to download, as large as its knobs."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from random import Random
+
+from llm_marl_envs.errors import UnknownName
+from llm_marl_envs.grading.spans import Gold, grade_span, normalize
+from llm_marl_envs.seeds import seed_of
+from llm_marl_envs.tasks.base import WHERE, Problem, Question, Score, Tool
+from llm_marl_envs.tasks.families.encyclopaedia import SMALLEST, World, world_of
+from llm_marl_envs.tasks.families.encyclopaedia_facts import OF, RELATIONS, Relation
+from llm_marl_envs.tasks.families.retrieval_qa import ANSWER_FORMAT
+from llm_marl_envs.tools.index import Index, Passage
+from llm_marl_envs.tools.search import search_tool, search_tools
+
+SPLITS = {"train": 80, "validation": 10, "test": 10}  # per cent of all questions
+MOST_HOPS = 4
+IN_VAIN = 2_000  # draws without a new question after which a split is taken to be used up
+DRAWN = 60  # second sides of a comparison among which one is chosen
+FIRST = {  # kind -> questions for the one of the lesser and of the greater year
+    "person": ("Who was born first, {a} or {b}?", "Who was born later, {a} or {b}?"),
+    "city": ("Which city is older, {a} or {b}?", "Which city is younger, {a} or {b}?"),
+    "company": ("Which company was founded first, {a} or {b}?", "Which company was founded later, {a} or {b}?"),
+    **dict.fromkeys(
+        ("book", "film", "song"), ("Which came out first, {a} or {b}?", "Which came out later, {a} or {b}?")
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AtlasGold(Gold):
+    """Its `supporting` are the articles that must be read, `hops` of them, one fact from each.
+
+    form: bridge (each article names the next), compare (which of two) or same (do two agree: yes or no).
+    """
+
+    hops: int = 1
+    form: str = "bridge"
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Questions over an encyclopaedia of about `size` articles on a world that does not exist, with its own `search`.
+
+    A question takes `min_hops` to `max_hops` facts from as many articles. No article but the last of a bridge holds the
+    answer, and none holds both the answer and what the question starts from. A question's own content decides its split.
+    seed: of the world and the questions. retriever: a server that searches in place of the built-in one. context: the
+    articles needed are materials, among `distractors` others. Answers are graded by exact match.
+    """
+
+    seed: int = 0
+    size: int = 1_000
+    min_hops: int = 1
+    max_hops: int = MOST_HOPS
+    train_size: int = 6_000
+    test_size: int = 500
+    top_k: int = 3
+    context: bool = False
+    distractors: int = 8
+    retriever: str | None = field(default=None, metadata=WHERE)
+
+    def __post_init__(self):
+        if not 1 <= self.min_hops <= self.max_hops <= MOST_HOPS:
+            raise ValueError(f"hops go from 1 to {MOST_HOPS}; got {self.min_hops} to {self.max_hops}")
+        if self.size < SMALLEST or min(self.train_size, self.test_size, self.top_k) < 1 or self.distractors < 0:
+            raise ValueError(f"size starts at {SMALLEST}, the splits' sizes and top_k at 1, distractors at 0")
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        if self.retriever is not None:
+            return search_tools(corpus=None, retriever=self.retriever, top_k=self.top_k)
+        return {"search": search_tool(_index(self.seed, self.size), self.top_k)}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(SPLITS)
+
+    def corpus(self) -> tuple[Passage, ...]:
+        """Every article of the encyclopaedia."""
+        return _corpus(self.seed, self.size)
+
+    def problems(self, split: str) -> Sequence[Problem]:
+        if split not in SPLITS:
+            raise UnknownName("split of atlas", split, SPLITS)
+        return _problems(self, split)
+
+    def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
+        return grade_span(problem.gold, text, kind)
+
+
+@functools.lru_cache(maxsize=8)
+def _corpus(seed: int, size: int) -> tuple[Passage, ...]:
+    articles = world_of(seed, size).articles
+    return tuple(
+        Passage(f"atlas/{seed}/{place}", article.title, article.text) for place, article in enumerate(articles)
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _index(seed: int, size: int) -> Index:
+    return Index.of(_corpus(seed, size))
+
+
+@dataclass(frozen=True, slots=True)
+class Riddle:
+    """A question that has one answer in its world. `key` is its content, whatever its wording: it decides the split."""
+
+    key: tuple[str, ...]
+    text: str
+    answers: tuple[str, ...]
+    places: tuple[int, ...]  # of the articles that it rests on
+    form: str
+
+
+@functools.lru_cache(maxsize=64)
+def _problems(task: Atlas, split: str) -> tuple[Problem, ...]:
+    world = world_of(task.seed, task.size)
+    size = task.train_size if split == "train" else task.test_size
+    problems = []
+    for i, riddle in enumerate(islice(_riddles(task, split), size)):
+        id = f"atlas/{split}/{task.seed}/{i}"
+        supporting = tuple(world.articles[place] for place in riddle.places)
+        given = _materials(world, riddle, task.distractors, Random(seed_of("materials", id))) if task.context else ()
+        gold = AtlasGold(riddle.answers, supporting, len(supporting), riddle.form)
+        problems.append(Problem(Question(id, riddle.text, "qa", ANSWER_FORMAT, given), gold))
+    return tuple(problems)
+
+
+def _materials(world: World, riddle: Riddle, distractors: int, rng: Random) -> tuple[str, ...]:
+    """The articles needed among others, of the same kinds as far as there are such."""
+    kinds = [world.entities[place].kind for place in riddle.places]
+    others = [p for kind in dict.fromkeys(kinds) for p in world.of_kind(kind) if p not in riddle.places]
+    if len(others) < distractors:
+        others = [p for p in range(len(world.entities)) if p not in riddle.places]
+    chosen = [*riddle.places, *rng.sample(others, min(distractors, len(others)))]
+    rng.shuffle(chosen)
+    return tuple(str(world.articles[place]) for place in chosen)
+
+
+def _riddles(task: Atlas, split: str) -> Iterator[Riddle]:
+    """Distinct riddles of a split, in the seed's order, as long as drawing finds new ones."""
+    world = world_of(task.seed, task.size)
+    rng = Random(seed_of("atlas", split, task.seed, task.size, task.min_hops, task.max_hops))
+    seen: set[tuple[str, ...]] = set()
+    draw = _Draw(world, rng, lambda key: key not in seen and split_of(key) == split)
+    in_vain = 0
+    while in_vain < IN_VAIN:
+        in_vain += 1
+        if riddle := draw.riddle(rng.randint(task.min_hops, task.max_hops)):
+            seen.add(riddle.key)
+            in_vain = 0
+            yield riddle
+
+
+def split_of(key: tuple[str, ...]) -> str:
+    """The split that a riddle belongs to."""
+    draw = seed_of("split", key) % 100
+    for split, share in SPLITS.items():
+        if draw < share:
+            return split
+        draw -= share
+    raise AssertionError("the shares add up to 100")
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """Facts that follow one another from an entity: `relations` lead from `places[0]` over the others to `end`."""
+
+    relations: tuple[Relation, ...]
+    places: tuple[int, ...]
+    end: int | str
+
+
+@functools.cache
+def _paths() -> dict[int, tuple[tuple[Relation, ...], ...]]:
+    """All sequences of relations that fit one another, by their length."""
+    paths: dict[int, tuple[tuple[Relation, ...], ...]] = {1: tuple((relation,) for relation in RELATIONS)}
+    for hops in range(2, MOST_HOPS + 1):
+        paths[hops] = tuple((*path, r) for path in paths[hops - 1] if path[-1].noun for r in OF[path[-1].object])
+    return paths
+
+
+class _Draw:
+    """Draws riddles about a world; `wanted` says of which keys."""
+
+    def __init__(self, world: World, rng: Random, wanted: Callable[[tuple[str, ...]], bool]):
+        self._world, self._rng, self._wanted = world, rng, wanted
+        self._of_kind = {kind: world.of_kind(kind) for kind in OF}
+        self._texts = [f" {normalize(str(article))} " for article in world.articles]
+        self._places: dict[str, set[int]] = defaultdict(set)  # word -> articles that have it
+        for place, text in enumerate(self._texts):
+            for word in text.split():
+                self._places[word].add(place)
+
+    def riddle(self, hops: int) -> Riddle | None:
+        """A riddle that rests on `hops` articles; None if what was drawn makes no good one."""
+        form = self._rng.choice(("bridge", "bridge", "compare", "same")) if hops > 1 else "bridge"
+        return self._bridge(hops) if form == "bridge" else self._two(hops, form)
+
+    def _bridge(self, hops: int) -> Riddle | None:
+        chain = self._chain(self._rng.choice(_paths()[hops]))
+        if chain is None or not self._wanted(key := ("bridge", self._content(chain))):
+            return None
+        text = self._rng.choice(chain.relations[-1].ask).format(x=self._noun(chain))
+        answers = self._answers(chain.end)
+        holding = self._holding(answers)
+        short = hops > 1 and holding & self._holding((self._world.entities[chain.places[0]].name,))
+        if short or holding.intersection(chain.places[:-1]) or _holds(f" {normalize(text)} ", answers):
+            return None
+        return Riddle(key, text, answers, chain.places, "bridge")
+
+    def _two(self, hops: int, form: str) -> Riddle | None:
+        """Compare the ends of two chains whose last relation is the same."""
+        first = self._rng.randint(1, hops - 1)
+        path = self._rng.choice([p for p in _paths()[first] if _fits(p, form)])
+        paths = [p for p in _paths()[hops - first] if p[-1] is path[-1]]
+        a = self._chain(path)
+        if a is None or not paths:
+            return None
+        drawn = [b for _ in range(DRAWN) if (b := self._chain(self._rng.choice(paths)))]
+        drawn = [b for b in drawn if len({*a.places, *b.places}) == hops]
+        agreeing, others = [b for b in drawn if b.end == a.end], [b for b in drawn if b.end != a.end]
+        one_sided = not agreeing and form == "same"  # only "no" is possible, which gives the answer away
+        if not others or one_sided:
+            return None
+        agree = form == "same" and self._rng.random() < 0.5
+        b = (agreeing if agree else others)[0]
+        key = (form, *sorted((self._content(a), self._content(b))))
+        if not self._wanted(key):
+            return None
+        nouns = {"a": self._noun(a), "b": self._noun(b)}
+        if form == "same":
+            return Riddle(key, path[-1].same.format(**nouns), ("yes" if agree else "no",), (*a.places, *b.places), form)
+        later = self._rng.randrange(2)
+        won = max((a, b), key=lambda chain: int(chain.end) if later else -int(chain.end))
+        text = FIRST[path[-1].subject][later].format(**nouns)
+        return Riddle(key, text, self._answers(won.places[-1]), (*a.places, *b.places), form)
+
+    def _chain(self, path: tuple[Relation, ...]) -> _Chain | None:
+        """Follow a path from some entity of the right kind. None if a fact is missing or it comes back to where it was."""
+        places = [self._rng.choice(self._of_kind[path[0].subject])]
+        for relation in path[:-1]:
+            place = self._world.facts.get((places[-1], relation.name))
+            if not isinstance(place, int) or place in places:
+                return None
+            places.append(place)
+        end = self._world.facts.get((places[-1], path[-1].name))
+        return None if end is None or end in places else _Chain(path, tuple(places), end)
+
+    def _content(self, chain: _Chain) -> str:
+        return " ".join((self._world.entities[chain.places[0]].name, *(r.name for r in chain.relations)))
+
+    def _noun(self, chain: _Chain) -> str:
+        """The last article's entity, in words that name only the first one's."""
+        noun = str(self._world.entities[chain.places[0]])
+        for relation in chain.relations[:-1]:
+            noun = self._rng.choice(relation.noun).replace("{x}", noun)
+        return noun
+
+    def _answers(self, end: int | str) -> tuple[str, ...]:
+        return self._world.entities[end].answers if isinstance(end, int) else (end,)
+
+    def _holding(self, names: Sequence[str]) -> set[int]:
+        """The articles that hold one of the names."""
+        near = set().union(*(set.intersection(*(self._places[w] for w in normalize(name).split())) for name in names))
+        return {place for place in near if _holds(self._texts[place], names)}
+
+
+def _fits(path: tuple[Relation, ...], form: str) -> bool:
+    return bool(path[-1].same) if form == "same" else path[-1].name.endswith(".year")
+
+
+def _holds(text: str, names: Sequence[str]) -> bool:
+    """Is one of the names in a normalised text, as whole words?"""
+    return any(f" {normalize(name)} " in text for name in names)

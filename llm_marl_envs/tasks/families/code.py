@@ -1,0 +1,287 @@
+"""What code tasks share: the checks a program must pass, grading by them, and the tools of agents that write programs.
+
+Verdicts are never made where the program runs. Asserts run in a process of their own, which asks the program for values
+(`Sandbox.examine`); what a program prints is compared here. So nothing a program does to its interpreter changes a grade.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import json
+import math
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol
+
+from llm_marl_envs.errors import DataError, ToolFailed
+from llm_marl_envs.grading.programs import find_program, put_ahead, same_output
+from llm_marl_envs.tasks.base import Problem, Question, Score, Tool
+from llm_marl_envs.tools.sandbox import Limits, Run, Sandbox, shared
+
+ANSWER_FORMAT = "Give the whole program in a ```python block; if you give several blocks, the last one counts."
+CONTEST_FORMAT = f"Write it in Python. {ANSWER_FORMAT}"
+LONGEST = 1 << 16  # characters of a program, as contests allow; Python takes quadratic time to compile some longer ones
+SHOWN = 4_000  # characters of a tool's answer
+
+
+@dataclass(frozen=True, slots=True)
+class Asserts:
+    """Python text that must run to its end. Names that it reads and does not define are the program's."""
+
+    text: str
+    taken: tuple[str, ...] = ()  # names of the program that would otherwise be Python's own
+    name: str = ""  # what a failure is reported as; else the line that failed
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What a program is given on its standard input, and what it must then print."""
+
+    stdin: str
+    stdout: str
+    tolerance: float = 0.0  # see `same_output`
+
+
+Check = Asserts | Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """The gold of a code problem: a program must pass all of `graded`. `shown` are those that the problem statement shows,
+    `ahead` is put before the program (the imports and functions of a prompt)."""
+
+    graded: tuple[Check, ...]
+    shown: tuple[Check, ...] = ()
+    ahead: str = ""
+
+
+def grade_program(checks: Checks, text: str | None, kind: str, cpu_s: float, numpy: bool = False) -> Score:
+    """1 if the reply's program passes all checks, each within `cpu_s` seconds of CPU time; else 0, and which failed.
+
+    Raises ToolFailed where no sandbox could run the program: nothing is known about it then.
+    """
+    if kind != "answer":
+        return Score(0.0, f"this task grades answers, not {kind}")
+    program = find_program(text or "")
+    if program is None:
+        return Score(0.0, "no fenced block")
+    if not checks.graded:
+        raise DataError("this problem has no tests, so no program can be graded by it")
+    if len(program) > LONGEST:
+        return Score(0.0, f"a program of {len(program)} characters; at most {LONGEST} are run", program)
+    box, limits = shared(numpy=numpy), Limits(cpu_s=cpu_s)
+    for number, check in enumerate(checks.graded, 1):
+        fault = fault_of(box, put_ahead(checks.ahead, program), check, limits)
+        if fault is not None:
+            return Score(0.0, f"test {number} of {len(checks.graded)}: {fault}", program)
+    return Score(1.0, f"passes {len(checks.graded)} of {len(checks.graded)}", program)
+
+
+def fault_of(box: Sandbox, program: str, check: Check, limits: Limits) -> str | None:
+    """Why a program does not pass a check, or None if it does."""
+    if isinstance(check, Asserts):
+        run = box.examine(program, check.text, limits, check.taken)
+        return None if run.status == "ok" else f"{check.name or _where(run, check.text)}: {_ended(run, limits)}"
+    enough = limits.output_kb + len(check.stdout) // 256
+    limits = Limits(limits.cpu_s, limits.wall_s, limits.memory_mb, enough, limits.files_mb)
+    run = box.run(program, check.stdin, limits)
+    if run.status != "ok":
+        return _ended(run, limits)
+    if same_output(run.stdout, check.stdout, check.tolerance):
+        return None
+    return f"expected {clip(check.stdout.strip(), 200)!r}, got {clip(run.stdout.strip(), 200)!r}"
+
+
+def _where(run: Run, tests: str) -> str:
+    """The line of the tests that failed."""
+    numbers, lines = re.findall(r'File "tests\.py", line ([0-9]{1,9})', run.stderr), tests.split("\n")
+    line = int(numbers[-1]) if numbers else 0
+    return clip(lines[line - 1].strip(), 160) if 0 < line <= len(lines) else "the tests"
+
+
+def _ended(run: Run, limits: Limits) -> str:
+    if run.status in ("error", "failed"):
+        said = run.stderr.strip().rpartition("\n")[2].removeprefix("AssertionError: ")
+        return clip(said or "it ended with an error", 300)
+    return {
+        "cpu": f"it takes more than {limits.cpu_s:g} seconds of CPU time",
+        "wall": f"it has not ended after {limits.wall:g} seconds",
+        "memory": f"it needs more than {limits.memory_mb} MB of memory",
+        "output": f"it writes more than {limits.output_kb} kB",
+        "signal": "it was ended by a signal",
+    }[run.status]
+
+
+def clip(text: str, longest: int = SHOWN) -> str:
+    """`text` without its middle if it is too long."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]} [... {len(text) - longest} characters left out ...] {text[-(longest // 2) :]}"
+
+
+class CodeTask(Protocol):
+    """What the tools need of a task."""
+
+    @property
+    def cpu_s(self) -> float: ...
+
+    def problems(self, split: str) -> Sequence[Problem]: ...
+
+
+def tools_of(task: CodeTask, numpy: bool = False) -> Mapping[str, Tool]:
+    """`python` and `run_examples`, both stateless. They raise ToolFailed where no sandbox could run a program."""
+
+    def python(code: str) -> str:
+        """Run a program (fenced or not) and return what it prints, or why it was stopped."""
+        limits = Limits(cpu_s=task.cpu_s)
+        program = find_program(code) or code
+        if len(program) > LONGEST:
+            return f"Not run: a program of {len(program)} characters; at most {LONGEST} are run."
+        run = shared(numpy=numpy).run(program, limits=limits)
+        said = "\n".join(text.rstrip() for text in (run.stdout, run.stderr) if text.strip())
+        if run.status not in ("ok", "error"):
+            said = f"{clip(said, SHOWN - 200)}\nStopped: {_ended(run, limits)}.".lstrip()
+        return clip(said) or "(no output)"
+
+    def run_examples(code: str, *, question: Question) -> str:
+        """Run a program (fenced or not) on the examples that the problem statement shows."""
+        checks = checks_of(task, question)
+        if not checks.shown:
+            return "The problem statement shows no example that can be run."
+        program = put_ahead(checks.ahead, find_program(code) or code)
+        if len(program) > LONGEST:
+            return f"Not run: a program of {len(program)} characters; at most {LONGEST} are run."
+        box, limits = shared(numpy=numpy), Limits(cpu_s=task.cpu_s)
+        faults = [fault_of(box, program, check, limits) for check in checks.shown]
+        failed = [f"Example {i}: {clip(fault, 600)}" for i, fault in enumerate(faults, 1) if fault is not None]
+        return clip("\n".join((f"{len(faults) - len(failed)} of {len(faults)} examples pass.", *failed)))
+
+    return {"python": python, "run_examples": run_examples}
+
+
+def checks_of(task: CodeTask, question: Question) -> Checks:
+    """The checks of the problem that a question belongs to. Raises ToolFailed for a question that is none of the task's."""
+    split = question.id.split("/")[1] if question.id.count("/") >= 2 else ""
+    try:
+        return next(p.gold for p in task.problems(split) if p.question.id == question.id)
+    except (StopIteration, ValueError):
+        raise ToolFailed(f"no problem {question.id!r} in this task, so its examples are not known") from None
+
+
+def of_program(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of a program's names that a test's text would otherwise take for Python's own."""
+    return tuple(sorted({n for n in names if hasattr(builtins, n) or n in sys.stdlib_module_names}))
+
+
+def parse(text: str) -> ast.Module:
+    """A data set's text as Python, without the warnings that its old escapes give. Raises SyntaxError or ValueError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
+
+
+def defined_by(program: str) -> list[str]:
+    """The functions and classes that a text defines at its top level. Raises SyntaxError or ValueError."""
+    body = parse(program).body
+    return [node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+
+
+def telling(test: str, taken: tuple[str, ...] = (), setup: str = "") -> Asserts:
+    """A check of one assert, which says what it got where it is `assert CALL == VALUE`."""
+    try:
+        body = parse(test).body
+    except (SyntaxError, ValueError, RecursionError):
+        body = []
+    match body:
+        case [ast.Assert(test=ast.Compare(left=call, ops=[ast.Eq()], comparators=[value]), msg=None)]:
+            text = f"got = {ast.unparse(call)}\nassert got == {ast.unparse(value)}, f'got {{got!r:.200}}'"
+            return Asserts(setup + text, taken, test.strip())
+    return Asserts(setup + test, taken, test.strip())
+
+
+# Calls with JSON arguments, as in LeetCode's and Codewars' tests: of a method of Solution, or of a function. JSON knows
+# neither tuples nor keys that are numbers, so results are compared as lists and by the text of their keys.
+_CALL = """
+def _plain(value):
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {{str(k): _plain(v) for k, v in value.items()}}
+    return value
+try:
+    _function = Solution().{name}
+except (NameError, AttributeError):
+    _function = {name}
+_got, _wanted = _plain(_function(*{arguments})), {wanted}
+assert {test}, f"got {{_got!r:.200}}"
+"""
+
+
+def call_check(name: str, arguments: Sequence[Any], wanted: Any, wrapped: bool = False) -> Asserts:
+    """A call's result must equal `wanted`; with `wrapped` also what is in it, if it is a list of one thing.
+
+    Raises DataError for a name that is none.
+    """
+    if not name.isidentifier():
+        raise DataError(f"expected the name of a function, got {name!r:.80}")
+    test = "_got == _wanted"
+    if wrapped and isinstance(wanted, list) and len(wanted) == 1:
+        test += " or _got == _wanted[0]"
+    text = _CALL.format(name=name, arguments=literal(list(arguments)), wanted=literal(_keyed(wanted)), test=test)
+    said = f"{name}({', '.join(map(literal, arguments))}) == {literal(wanted)}"
+    return Asserts(text, of_program([name]), clip(said, 300))
+
+
+def read_json(text: Any, what: str) -> Any:
+    """JSON data, with integers of any length. Raises DataError that begins with `what`."""
+    try:
+        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 4000 else int(Decimal(digits)))
+    except (ValueError, TypeError, RecursionError) as bad:
+        raise DataError(f"{what} is not JSON ({bad!s:.100}), but {text!r:.80}") from None
+
+
+def with_starter(text: str, starter: str, function: str | None) -> str:
+    """A contest problem's statement, and how its program is called."""
+    if starter.strip():
+        return f"{text.rstrip()}\n\nStart from this:\n```python\n{starter.rstrip()}\n```"
+    how = f"Write the function {function}." if function else "Read standard input and write to standard output."
+    return f"{text.rstrip()}\n\n{how}"
+
+
+# What LeetCode and the official harnesses import before a program.
+CONTEST_IMPORTS = """
+import bisect, collections, copy, functools, heapq, itertools, math, operator, random, re, string, sys
+from bisect import *
+from collections import *
+from functools import *
+from heapq import *
+from itertools import *
+from math import *
+from typing import *
+from builtins import *
+sys.setrecursionlimit(50_000)
+""".strip()
+
+
+def _keyed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_keyed(v) for v in value]
+    return {str(k): _keyed(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def literal(value: Any) -> str:
+    """JSON data as Python text: also infinities, and integers longer than Python reads in decimal digits."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return hex(value) if abs(value) >> 64 else str(value)
+    return repr(value)

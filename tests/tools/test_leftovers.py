@@ -1,0 +1,165 @@
+"""After thousands of hostile jobs nothing is left behind; and killed servers lose no result."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from llm_marl_envs.tools.sandbox import Limits, Sandbox, variants
+from llm_marl_envs.tools.sandbox.escapes import PRELUDE, all_escapes
+from llm_marl_envs.tools.sandbox.escapes.suite import Planted, run_suite
+
+HERE = tuple(name for name, reason in variants().items() if reason is None)
+pytestmark = pytest.mark.skipif(not HERE, reason=f"no sandbox works here: {variants()}")
+
+
+def descendants() -> dict[int, str]:
+    """Processes that descend from this one, and processes of sandboxes whose parents are gone."""
+    parents, names = {}, {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+                names[int(folder.name)] = (
+                    f"{state} {(folder / 'cmdline').read_bytes().replace(bytes(1), b' ').decode()}"
+                )
+                parents[int(folder.name)] = int(parent)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+
+    def ours(pid: int) -> bool:
+        while pid in parents and pid > 1:
+            if parents[pid] == os.getpid():
+                return True
+            pid = parents[pid]
+        return False
+
+    return {pid: name for pid, name in names.items() if ours(pid)}
+
+
+def what_is_there() -> dict[str, object]:
+    """All that a sandbox could leave behind on this machine."""
+    return {
+        "processes": descendants(),
+        "mounts": sorted(line.split(" ", 4)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
+        "files": sorted(name for name in os.listdir(tempfile.gettempdir()) if name.startswith(("llm-marl", "planted"))),
+        "shared memory": sorted(name for name in os.listdir("/dev/shm") if "planted" in name),
+        "descriptors": sorted(os.listdir("/proc/self/fd")),
+        "threads": threading.active_count(),
+    }
+
+
+def sandbox_processes(fds: tuple[str, ...] = ("container.py", "server.py", "bwrap", "launch.py")) -> list[int]:
+    return [pid for pid, line in descendants().items() if any(name in line for name in fds)]
+
+
+def hostile_jobs(count: int) -> list[tuple[str, str, str]]:
+    """(program, tests, stdin) of the cheap hostile programs, over and over, each category in its turn."""
+    cheap: dict[str, list] = {}
+    for escape in all_escapes():
+        if not escape.slow and escape.name not in ("10,000 folders one in another", "all memory there is"):
+            cheap.setdefault(escape.category, []).append(escape)
+    turns = itertools.chain.from_iterable(zip(*(itertools.cycle(kind) for kind in cheap.values()), strict=False))
+    return [(e.program, e.tests, e.stdin) for e in itertools.islice(turns, count)]
+
+
+def play(variant: str, count: int) -> None:
+    with Planted() as planted, Sandbox(variant, workers=2) as box:
+        limits = Limits(cpu_s=1.0, wall_s=2.0, memory_mb=96, output_kb=64)
+
+        def one(job: tuple[str, str, str]) -> None:
+            program, tests, stdin = map(planted.fill, job)
+            box.examine(PRELUDE + program, tests, limits) if tests else box.run(PRELUDE + program, stdin, limits)
+
+        with ThreadPoolExecutor(2) as pool:
+            assert len(list(pool.map(one, hostile_jobs(count)))) == count
+        assert planted.harm() == []
+        assert box.run("print(sum(range(10)))").stdout == "45\n"
+
+
+@pytest.mark.parametrize("variant", HERE)
+def test_nothing_is_left_behind(variant):
+    assert len({program for program, _, _ in hostile_jobs(200)}) > 100
+    before = what_is_there()
+    play(variant, 200)
+    assert what_is_there() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", HERE)
+def test_nothing_is_left_behind_by_2000_jobs(variant):
+    before = what_is_there()
+    play(variant, 2000)
+    assert what_is_there() == before
+
+
+@pytest.mark.parametrize("variant", HERE)
+def test_nothing_is_left_open_while_it_works(variant):
+    """The same descriptors and processes after 300 jobs as after 1."""
+    with Sandbox(variant, workers=1) as box:
+        box.run("print(1)")
+        before = what_is_there()
+        for i in range(300):
+            assert box.run(f"print({i})").stdout == f"{i}\n"
+        assert what_is_there() == before
+
+
+@pytest.mark.parametrize("variant", HERE)
+def test_a_sandbox_that_is_dropped_midway_leaves_nothing(variant):
+    """Closed while a job runs, the job is waited for; the caller's mistakes and a failing start leave nothing either."""
+    before = what_is_there()
+    box = Sandbox(variant, workers=1)
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(box.run, "import time; time.sleep(0.5); print('done')")
+        time.sleep(0.2)
+        box.close()
+        assert job.result().stdout == "done\n"
+    assert what_is_there() == before
+
+
+@pytest.mark.parametrize("variant", HERE)
+def test_killing_the_server_at_random_loses_no_result(variant):
+    """500 jobs while somebody kills the servers, their first processes or their launchers: all outputs right."""
+    rng, stop, kills = Random(11), threading.Event(), []
+
+    def kill() -> None:
+        while not stop.wait(rng.uniform(0.02, 0.12)):
+            running = sandbox_processes()
+            if running:
+                try:
+                    os.kill(rng.choice(running), signal.SIGKILL)
+                    kills.append(1)
+                except ProcessLookupError:
+                    pass
+
+    before = what_is_there()
+    killer = threading.Thread(target=kill)
+    with Sandbox(variant, workers=2) as box:
+        killer.start()
+        with ThreadPoolExecutor(4) as pool:
+            work = "import time; time.sleep({:.3f}); print({} ** 2)"
+            texts = [work.format(rng.uniform(0, 0.01), i) for i in range(500)]
+            runs = list(pool.map(box.run, texts))
+        stop.set()
+        killer.join()
+    assert [(run.status, run.stdout) for run in runs] == [("ok", f"{i**2}\n") for i in range(500)]
+    assert len(kills) >= 10
+    assert what_is_there() == before
+
+
+def test_findings_do_not_depend_on_the_order():
+    """No program spoils the sandbox for a later one: the same findings backwards."""
+    escapes = [e for e in all_escapes() if not e.slow and e.category in ("files", "reading the tests", "descriptors")]
+    with Sandbox(workers=1) as box:
+        forwards = {f.escape.name: f.contained for f in run_suite(box, escapes)}
+        backwards = {f.escape.name: f.contained for f in run_suite(box, escapes[::-1])}
+    assert forwards == backwards
