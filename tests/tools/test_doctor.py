@@ -78,7 +78,7 @@ def test_reasons_are_told_where_a_variant_does_not_work(run, monkeypatch):
     told = {"bubblewrap": "bwrap is not there: apt-get install bubblewrap", "namespaces": None, "wasm": None}
     monkeypatch.setattr(module, "variants", lambda: told)
     monkeypatch.setattr(module, "all_escapes", lambda: [])
-    code, text = run()
+    _, text = run()
     assert "bubblewrap │ not here: bwrap is not there: apt-get install bubblewrap" in text
     assert "namespaces │ in force" in text
     assert "wasm │ works" in text

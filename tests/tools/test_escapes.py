@@ -258,7 +258,8 @@ def test_the_suite_sees_what_a_program_does_not_tell():
         Escape("silent", "nothing", "print(1)"),
     ]
     with Sandbox("unsafe", unsafe=True, workers=1) as box:
-        assert [f.escape.name for f in run_suite(box, silent) if f.contained] == ["nothing"]
+        found = run_suite(box, silent)
+    assert [f.escape.name for f in found if f.contained] == ["nothing"], escaped(found)
 
 
 def test_what_was_planted_is_gone_afterwards():

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not HERE, reason=f"no sandbox works here: {varia
 
 
 def descendants() -> dict[int, str]:
-    """Processes that descend from this one, and processes of sandboxes whose parents are gone."""
+    """The processes that descend from this one, and their command lines."""
     parents, names = {}, {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -58,8 +58,9 @@ def what_is_there() -> dict[str, object]:
     }
 
 
-def sandbox_processes(fds: tuple[str, ...] = ("container.py", "server.py", "bwrap", "launch.py")) -> list[int]:
-    return [pid for pid, line in descendants().items() if any(name in line for name in fds)]
+def sandbox_processes() -> list[int]:
+    names = ("container.py", "server.py", "bwrap", "launch.py")
+    return [pid for pid, line in descendants().items() if any(name in line for name in names)]
 
 
 def hostile_jobs(count: int) -> list[tuple[str, str, str]]:

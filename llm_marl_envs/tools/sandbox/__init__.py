@@ -80,18 +80,17 @@ class Sandbox:
             raise ConfigError(f"this sandbox has a work folder of {self.files_mb} MB; got files_mb={limits.files_mb}")
         if self._closed:
             raise ToolFailed("this sandbox is closed")
-        server = self._idle.get()
+        server, reason = self._idle.get(), ""
         try:
             for _ in range(ATTEMPTS):
                 try:
                     server = server or Server(self._module, self.numpy, self.files_mb)
                     run, goes_on = server.play(parts, limits)
                     if not goes_on:
-                        server = server.close() and None
+                        server = _closed(server)
                     return run
                 except ServerLost as lost:
-                    reason = str(lost)
-                    server = server.close() and None if server else None
+                    reason, server = str(lost), _closed(server)
             raise ToolFailed(f"the sandbox was lost {ATTEMPTS} times over one job ({reason}); the job may be the cause")
         finally:
             self._idle.put(server)
@@ -116,6 +115,11 @@ class Sandbox:
         self, kind: type[BaseException] | None, bad: BaseException | None, where: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _closed(server: Server | None) -> None:
+    if server is not None:
+        server.close()
 
 
 def shared(numpy: bool = False) -> Sandbox:

@@ -80,8 +80,8 @@ def run_of(parts: tuple[Part, ...], ends: list[Ended], why: str, limits: Limits)
     if last.code == 0 and last.cpu_s <= limits.cpu_s and ends[0].cpu_s <= limits.cpu_s and not why:
         status = "output" if len(last.stdout) > cap else "ok"
     elif why:
-        status = {"wall": "wall", "files": "output"}[why]
-    elif any(end.cpu_s >= limits.cpu_s - 0.02 for end in ends):
+        status = {"wall": "wall", "cpu": "cpu", "files": "output"}[why]
+    elif any(end.cpu_s > limits.cpu_s for end in ends):
         status = "cpu"
     elif any(end.code == OUT_OF_MEMORY for end in ends):
         status = "memory"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import atexit
 import builtins
+import contextlib
 import gc
 import io
 import os
@@ -19,7 +20,7 @@ import traceback
 import types
 import warnings
 
-from wire import Program, Tests
+from wire import Program, ProgramError, Tests
 
 OUT_OF_MEMORY = 86
 _HERE = os.path.dirname(__file__)
@@ -28,7 +29,7 @@ _LINK = 3  # the descriptor that joins a program and its tests
 
 def take_limits(cpu_s: float, memory: int, file_bytes: int, processes: int) -> None:
     """Hard limits of this process: CPU seconds, bytes of address space, bytes of a file, threads of this user."""
-    cpu = int(cpu_s + 0.999) + 1  # on a busy machine the kernel's own count runs ahead by up to a tenth: ours decides
+    cpu = int(cpu_s + 0.999) + 1  # the kernel's own count runs ahead on a busy machine; the server's exact one decides
     wanted = {
         resource.RLIMIT_CPU: cpu,
         resource.RLIMIT_AS: memory,
@@ -45,11 +46,12 @@ def take_limits(cpu_s: float, memory: int, file_bytes: int, processes: int) -> N
         resource.setrlimit(limit, (value, value))
 
 
-def take_descriptors(source: int, stdin: int, stdout: int, stderr: int, link: int | None) -> str:
+def take_descriptors(given: list[int], link: int | None) -> str:
     """Read the source; then have nothing open but the standard streams and the link."""
+    source, *streams = given
     size = os.fstat(source).st_size
     text = os.pread(source, size, 0).decode("utf-8", "surrogatepass")
-    kept = (stdin, stdout, stderr) if link is None else (stdin, stdout, stderr, link)
+    kept = streams if link is None else [*streams, link]
     high = [os.dup2(fd, 200 + i, inheritable=False) for i, fd in enumerate(kept)]  # out of the way first
     for number, fd in enumerate(high):
         os.dup2(fd, number)
@@ -116,15 +118,14 @@ def run_tests(source: str, taken: tuple[str, ...]) -> int:
             outcome, broken = tests.link.receive()
         except (OSError, EOFError, ValueError, TypeError):
             outcome, broken = "ended", "the program ended while it was loaded"
-        assert outcome == "loaded" and broken is None, broken
+        if outcome != "loaded" or broken is not None:
+            raise ProgramError(broken)
         for name in sorted(_free_names(tree) | set(taken)):
             if name in sys.stdlib_module_names and name not in taken:
                 names[name] = __import__(name)
                 continue
-            try:
+            with contextlib.suppress(KeyError):  # a NameError where it is used, if it ever is
                 names[name] = tests.ask("get", name)
-            except KeyError:
-                pass  # a NameError where it is used, if it ever is
         exec(compile(tree, "tests.py", "exec", dont_inherit=True), names)
 
     return _guarded(examine) or _guarded(lambda: (sys.stdout.flush(), sys.stderr.flush()))

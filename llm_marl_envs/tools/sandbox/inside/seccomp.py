@@ -17,7 +17,7 @@ import sys
 # links, renames, permissions, truncation and times of files; mmap, mprotect, brk; futex and the thread bookkeeping; clocks,
 # timers and sleep; own signal handlers; select, poll, epoll, eventfd, pipe, socketpair; own ids; getrandom; exit and wait.
 _X86_64 = (
-    (0, 15), (17, 28), (32, 40), (44, 45), (48, 48), (53, 53), (60, 61), (63, 63), (72, 91), (95, 100), (102, 102),
+    (0, 15), (17, 28), (32, 40), (44, 45), (48, 48), (53, 53), (60, 61), (63, 63), (73, 91), (95, 100), (102, 102),
     (104, 104), (107, 108), (110, 111), (115, 115), (118, 118), (120, 121), (124, 124), (127, 128), (130, 132),
     (137, 138), (140, 140), (143, 143), (145, 147), (149, 150), (158, 158), (186, 186), (201, 202), (204, 204),
     (213, 213), (217, 219), (221, 226), (228, 233), (235, 235), (247, 247), (257, 258), (261, 271), (273, 274),
@@ -25,22 +25,23 @@ _X86_64 = (
     (326, 326), (332, 332), (334, 334), (436, 436), (439, 439),
 )  # fmt: skip
 _AARCH64 = (
-    (17, 17), (19, 25), (32, 32), (34, 38), (43, 50), (52, 53), (56, 57), (59, 59), (61, 74), (78, 80), (82, 88),
+    (17, 17), (19, 24), (32, 32), (34, 38), (43, 50), (52, 53), (56, 57), (59, 59), (61, 74), (78, 80), (82, 88),
     (93, 96), (98, 103), (107, 111), (113, 115), (120, 121), (123, 126), (128, 128), (132, 137), (139, 139),
     (141, 141), (148, 148), (150, 150), (153, 153), (155, 156), (158, 158), (160, 160), (163, 163), (165, 166),
     (168, 169), (172, 179), (199, 199), (206, 207), (210, 210), (214, 216), (222, 223), (226, 229), (232, 233),
     (260, 260), (276, 276), (278, 278), (283, 283), (285, 285), (291, 291), (293, 293), (436, 436), (439, 439),
 )  # fmt: skip
-# machine -> (audit architecture, allowed, clone, clone3, prlimit64, ioctl)
+# machine -> (audit architecture, allowed, clone, clone3, prlimit64, ioctl, fcntl)
 _MACHINES = {
-    "x86_64": (0xC000003E, _X86_64, 56, 435, 302, 16),
-    "aarch64": (0xC00000B7, _AARCH64, 220, 435, 261, 29),
+    "x86_64": (0xC000003E, _X86_64, 56, 435, 302, 16, 72),
+    "aarch64": (0xC00000B7, _AARCH64, 220, 435, 261, 29, 25),
 }
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _LOAD, _EQUAL, _GREATER_EQUAL, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x25, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; an argument's low half comes first
 _CLONE_THREAD = 0x00010000
 _NON_BLOCKING = 0x5421  # FIONBIO
+_FCNTL_LAST, _DUP_CLOEXEC = 7, 1030  # duplicating, flags and locks; not the ones that have signals sent to an owner
 _X32 = 0x40000000  # the x86-64 calls again, under other numbers
 _SET_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2
 
@@ -51,7 +52,7 @@ def supported() -> bool:
 
 def program() -> bytes:
     """The filter for this machine, as an array of struct sock_filter (code u16, jump if true u8, if false u8, value u32)."""
-    architecture, allowed, clone, clone3, prlimit, ioctl = _MACHINES[os.uname().machine]
+    architecture, allowed, clone, clone3, prlimit, ioctl, fcntl = _MACHINES[os.uname().machine]
     lines: list[tuple[int, int, int, int]] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, architecture),
@@ -70,6 +71,12 @@ def program() -> bytes:
         (_EQUAL, 0, 4, clone),  # threads, but no processes
         (_LOAD, 0, 0, _ARGUMENT),
         (_ANY_BIT, 0, 1, _CLONE_THREAD),
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        (_EQUAL, 0, 5, fcntl),
+        (_LOAD, 0, 0, _ARGUMENT + 8),
+        (_EQUAL, 1, 0, _DUP_CLOEXEC),
+        (_GREATER, 1, 0, _FCNTL_LAST),
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _ERRNO | errno.EPERM),
         (_EQUAL, 0, 4, prlimit),  # of oneself

@@ -20,6 +20,8 @@ import json
 import os
 import sys
 import types
+from collections.abc import Iterator
+from typing import Any
 
 LARGEST = 64 << 20  # bytes of a frame
 _PLAIN = (str, bool, type(None))
@@ -116,7 +118,7 @@ _COLLECTIONS = {"tuple": tuple, "set": set, "frozenset": frozenset, "deque": col
 _MAPPINGS = {"dict": dict, "OrderedDict": collections.OrderedDict, "Counter": collections.Counter}
 
 
-def unpack(data, deref):
+def unpack(data, deref) -> Any:
     """What `pack` packed. Whatever else it is given raises some exception, and builds nothing but built-in types."""
     kind = type(data)
     if kind is list:
@@ -206,7 +208,7 @@ class Remote:
         return self._ask("bool")
 
     def __contains__(self, value):
-        return self._ask("contains", value)
+        return any(v == value for v in self)  # looked for here: the program could answer yes to anything
 
     def __str__(self):
         return self._ask("str")
@@ -214,14 +216,14 @@ class Remote:
     def __repr__(self):
         return f"<the program's object {self._ref}>"
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[object]:
         iterator = self._ask("iter")
         while chunk := iterator._ask("next"):
             yield from chunk
 
 
 class RemoteIterator(Remote):
-    def __iter__(self):
+    def __iter__(self) -> Iterator[object]:
         return self
 
     def __next__(self):
@@ -336,8 +338,6 @@ class Program:
             return setattr(thing, *rest)
         if operation == "item":
             return thing[rest[0]]
-        if operation == "contains":
-            return rest[0] in thing
         if operation == "next":
             return list(itertools.islice(thing, rest[0] if rest else 1000))
         return {"len": len, "bool": bool, "str": str, "iter": iter}[operation](thing)
