@@ -167,12 +167,15 @@ def _reason(name: str) -> str | None:
 
 
 _PROBE = """
-import os, socket
-for attempt in (lambda: open("/etc/passwd"), socket.socket, os.fork):
+import os
+def connect():
+    import socket
+    socket.socket()
+for attempt in (lambda: open("/etc/passwd"), lambda: os.listdir("/home"), connect, lambda: os.fork()):
     try:
         attempt()
         print("not contained")
-    except OSError:
+    except (OSError, AttributeError, ImportError):
         pass
 print("contained")
 """

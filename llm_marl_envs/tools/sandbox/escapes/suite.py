@@ -28,8 +28,18 @@ LATE_S = 20.0  # how much later than its wall limit a job may be answered on a b
 VARIABLE = "LLM_MARL_PLANTED"
 HOST_TEXT = "the host's own text\n"
 # What a sandbox must still do after each of them.
-_ORDINARY = "import os\nopen('x', 'w').write('1')\nprint(os.listdir('.'), sum(range(10)), input())"
-_EXPECTED = "['x'] 45 17\n"
+_ORDINARY = "print(sum(range(10)), input())"
+_EXPECTED = "45 17\n"
+_WITH_FILES = "import os\nopen('x', 'w').write('1')\nassert os.listdir('.') == ['x']\n"  # where there is a work folder
+# What means nothing in WebAssembly: there is no work folder, thread, signal or ctypes; changing a mode says yes and does
+# nothing; the interpreter's own files are a copy in the job's memory; its folders are descriptors.
+_NOT_IN_WASM = frozenset(
+    """write to the host's files|write outside the work folder|spoil the interpreter's own files|replace or spoil /dev/null
+files left for the next job|a work folder closed to the next job|a work folder that cannot be entered
+a note in the work folder's times and mode|a fork bomb that will not give up|threads that outlive the program
+die by every signal|ignore the warnings and go on|an alarm clock|endless recursion|descriptors that are not ours|by many threads
+the memory of the process that tests it""".replace("\n", "|").split("|")
+)
 
 
 class Finding(NamedTuple):
@@ -141,6 +151,8 @@ def run_suite(
     findings = []
     with Planted() as planted:
         for escape in all_escapes() if escapes is None else escapes:
+            if box.variant == "wasm" and escape.name in _NOT_IN_WASM:
+                continue
             began = time.monotonic()
             wrong = _faults(box, escape, planted)
             findings.append(Finding(escape, not wrong, "; ".join(wrong), time.monotonic() - began))
@@ -188,7 +200,7 @@ def _told(run: Run, escape: Escape, secret: str) -> list[str]:
 def _after(box: Sandbox) -> list[str]:
     """What is wrong with the sandbox now."""
     try:
-        run = box.run(_ORDINARY, "17", Limits(cpu_s=5.0))
+        run = box.run(("" if box.variant == "wasm" else _WITH_FILES) + _ORDINARY, "17", Limits(cpu_s=5.0))
     except ToolFailed as bad:
         return [f"afterwards the sandbox does not work: {bad}"]
     return (

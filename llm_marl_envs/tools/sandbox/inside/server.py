@@ -9,6 +9,7 @@ each process ended and what it used. It ends when the socket does, or (said in t
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import json
@@ -19,23 +20,25 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 import job
+import roles
+from wire import Link
 
 _PRELOADED = """abc argparse array ast base64 bisect calendar cmath collections contextlib copy csv ctypes dataclasses datetime
 decimal difflib enum fractions functools glob hashlib heapq html inspect io itertools json keyword linecache locale math numbers
 operator os pathlib pprint queue random re secrets statistics string struct tempfile textwrap threading time timeit tokenize
 traceback types typing unicodedata unittest urllib.parse uuid weakref zlib"""
+Live = Callable[
+    [dict, list[int], int | None], None
+]  # a part, its descriptors (source, stdin, stdout, stderr), its link
 _MOST_FILES = 2000  # in the work folder
 _TICK = 0.05  # seconds between looks at what a job has used
 
 
-def serve(control: socket.socket, work: str, confine: bool) -> None:
-    load_filter = None
-    if confine:
-        import seccomp
-
-        load_filter = seccomp.loader()
+def serve(control: socket.socket, work: str, live: Live) -> None:
+    """Answer jobs until the socket ends. Each process of a job is a fork that does nothing but `live`, which never returns."""
     gc.collect()
     gc.freeze()
     control.send(b"ready")
@@ -44,7 +47,7 @@ def serve(control: socket.socket, work: str, confine: bool) -> None:
         if not packet:
             return
         try:
-            answer = _play(json.loads(packet), fds, control, work, load_filter)
+            answer = _play(json.loads(packet), fds, control, work, live)
         finally:
             for fd in fds:
                 os.close(fd)
@@ -54,7 +57,7 @@ def serve(control: socket.socket, work: str, confine: bool) -> None:
             return
 
 
-def _play(wanted: dict, fds: list[int], control: socket.socket, work: str, load_filter) -> dict:
+def _play(wanted: dict, fds: list[int], control: socket.socket, work: str, live: Live) -> dict:
     """Fork the job's processes, four descriptors each, and wait for them: the last one decides, the others serve it."""
     parts = wanted["parts"]  # [{"role", "cpu_s", "memory", "file_bytes", "taken"}]
     links = socket.socketpair() if len(parts) > 1 else ()
@@ -64,7 +67,7 @@ def _play(wanted: dict, fds: list[int], control: socket.socket, work: str, load_
         link = links[i].fileno() if links else None
         pid = os.fork()
         if pid == 0:
-            _be(part, fds[4 * i : 4 * i + 4], link, work, load_filter)
+            live(part, fds[4 * i : 4 * i + 4], link)
         children.append((pid, os.pidfd_open(pid)))
     for link in links:
         link.close()
@@ -80,13 +83,14 @@ def _wait(children, ends, cpu_s: float, deadline: float, control: socket.socket,
     for _, fd in children:
         poller.register(fd, select.POLLIN)
     poller.register(control.fileno(), select.POLLRDHUP)
+    own = os.path.ismount(work)
     files = os.statvfs(work).f_ffree
     last = children[-1][0]
     while last not in ends:
         left = deadline - time.monotonic()
         if left <= 0:
             why = "wall"
-        elif files - os.statvfs(work).f_ffree > _MOST_FILES:
+        elif own and files - os.statvfs(work).f_ffree > _MOST_FILES:
             why = "files"
         elif any(_cpu_s_of(pid) > cpu_s for pid, _ in children if pid not in ends):
             why = "cpu"
@@ -117,25 +121,20 @@ def _reap(pid: int, ends: dict) -> None:
     ends[pid] = (os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, used.ru_maxrss)
 
 
-def _be(part: dict, fds: list[int], link: int | None, work: str, load_filter) -> None:
-    """The child's whole life."""
+def _live(work: str, load_filter: Callable[[], None] | None, part: dict, fds: list[int], link: int | None) -> None:
+    """A child's whole life in a container."""
     code = 1
     try:
-        os.setpgid(0, 0)
         source = job.take_descriptors(fds, link)
         os.chdir(work if part["role"] != "tests" else "/")
         job.clean_interpreter()
         job.take_limits(part["cpu_s"], part["memory"], part["file_bytes"], part["processes"])
         if load_filter is not None:
             load_filter()
-        if part["role"] == "program":
-            code = job.run_program(source)
-        elif part["role"] == "served":
-            code = job.serve_program(source)
-        else:
-            code = job.run_tests(source, tuple(part["taken"]))
+        talk = Link(job.LINK, job.LINK) if link is not None else None
+        code = roles.play(part["role"], source, tuple(part["taken"]), talk)
     except MemoryError:
-        code = job.OUT_OF_MEMORY
+        code = roles.OUT_OF_MEMORY
     finally:
         os._exit(code)
 
@@ -165,7 +164,12 @@ def main() -> None:
     if paths:
         importlib.import_module("numpy")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve(socket.socket(fileno=int(control)), work, confine == "1")
+    load_filter = None
+    if confine == "1":
+        import seccomp
+
+        load_filter = seccomp.loader()
+    serve(socket.socket(fileno=int(control)), work, functools.partial(_live, work, load_filter))
 
 
 if __name__ == "__main__":

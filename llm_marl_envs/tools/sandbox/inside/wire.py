@@ -149,10 +149,10 @@ def unpack(data, deref) -> Any:
 
 
 class Link:
-    """One end of the pipe pair."""
+    """One end of the talk between a program and its tests."""
 
-    def __init__(self, fd: int):
-        self.fd = fd
+    def __init__(self, inward: int, outward: int):
+        self.inward, self.outward = inward, outward
 
     def send(self, message) -> None:
         body = json.dumps(message).encode()
@@ -160,7 +160,7 @@ class Link:
             raise ValueError(f"{len(body)} bytes are too many to pass on")
         body = memoryview(len(body).to_bytes(4, "big") + body)
         while body:
-            body = body[os.write(self.fd, body) :]
+            body = body[os.write(self.outward, body) :]
 
     def receive(self):
         """The next message. Raises EOFError at the end, ValueError for a frame that is none."""
@@ -172,7 +172,7 @@ class Link:
     def _read(self, size: int) -> bytes:
         parts = []
         while size:
-            part = os.read(self.fd, min(size, 1 << 20))
+            part = os.read(self.inward, min(size, 1 << 20))
             if not part:
                 raise EOFError
             parts.append(part)
@@ -236,8 +236,8 @@ class RemoteIterator(Remote):
 class Tests:
     """The tests' end: asks, and rebuilds what comes back."""
 
-    def __init__(self, fd: int):
-        self.link, self.lent, self.made = Link(fd), [], {}
+    def __init__(self, link: Link):
+        self.link, self.lent, self.made = link, [], {}
 
     def ask(self, operation, ref, rest=(), named=None):
         lend = self._lend
@@ -314,8 +314,8 @@ def _exception(value) -> Exception:
 class Program:
     """The program's end: serves what the tests ask. Runs beside hostile code, so nothing here is trusted by anybody."""
 
-    def __init__(self, fd: int, namespace: dict):
-        self.link, self.namespace, self.objects = Link(fd), namespace, []
+    def __init__(self, link: Link, namespace: dict):
+        self.link, self.namespace, self.objects = link, namespace, []
 
     def serve(self) -> None:
         while True:
