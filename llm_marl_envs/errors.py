@@ -8,6 +8,7 @@ LLMMarlError
 ├── SessionOver           a reply to a talk that waits for nothing
 ├── WorkflowError         a workflow that breaks the protocol's rules (its author's mistake)
 ├── ToolFailed            a tool that could not run; the episode becomes FAILED, never an empty result
+├── WorkerFailed          a grader's worker that cannot be had; the episode becomes FAILED, not wrong
 ├── ReplayMismatch        a trace that its workflow would not have produced
 ├── TraceError            a trace file that cannot be read
 ├── WriteFailed           a file that could not be written (what was written before is safe)
@@ -63,6 +64,10 @@ class WorkflowError(LLMMarlError, RuntimeError):
 
 class ToolFailed(LLMMarlError, RuntimeError):
     """A tool could not run. Raised by tools; drivers turn it into a FAILED episode."""
+
+
+class WorkerFailed(LLMMarlError, RuntimeError):
+    """A process that grades could not be started, or was lost again and again."""
 
 
 class ReplayMismatch(LLMMarlError):

@@ -45,7 +45,7 @@ def final_number(text: str) -> Found:
     """The number a reply commits to, by the rules above. Never raises, whatever the text."""
     if text[-1:] == "}" and (plain := _plain_box(text)) is not None:
         return Found(plain, "last boxed")
-    start = _box_before(text, 0, len(text))
+    start = box_before(text, 0, len(text))
     if start >= 0:
         return _last_box(text, start)
     start = text.rfind("####")
@@ -91,13 +91,13 @@ _NOT_AFTER = re.compile(r"(?:^|[/·-])\s*[inxyz]\b|\b(?:or|and|to|not|plus|minus
 
 
 def _last_box(text: str, start: int) -> Found:
-    content, end = _content(text, start)
+    content, end = box_content(text, start)
     if content is None:
         return Found(None, "boxed is not closed")
     found = _judged(text, start, content, "last boxed")
     floor, nested = max(0, start - _TAIL), 0
-    while found.value is not None and (earlier := _box_before(text, floor, start)) >= 0:
-        content, closed = _content(text, earlier)
+    while found.value is not None and (earlier := box_before(text, floor, start)) >= 0:
+        content, closed = box_content(text, earlier)
         inside = closed > start  # \boxed{\boxed{42}} is one answer, \boxed{41 or \boxed{42}} is two
         nested += inside
         if content is None or nested > 2:
@@ -110,11 +110,12 @@ def _last_box(text: str, start: int) -> Found:
     return found
 
 
-def _box_before(text: str, floor: int, end: int) -> int:
+def box_before(text: str, floor: int, end: int) -> int:
+    """Where the last box between `floor` and `end` starts; -1 if there is none."""
     return max(text.rfind("\\boxed{", floor, end), text.rfind("\\fbox{", floor, end))
 
 
-def _content(text: str, start: int) -> tuple[str | None, int]:
+def box_content(text: str, start: int) -> tuple[str | None, int]:
     """What the box that starts here holds, and where it ends; None if it does not close within reach."""
     first = text.index("{", start) + 1
     depth = 1
@@ -128,7 +129,7 @@ def _content(text: str, start: int) -> tuple[str | None, int]:
 def _judged(text: str, start: int, content: str, why: str) -> Found:
     found = _only_number(content)
     if found.value is not None:
-        found = Found(None, "negated") if _negated(text, start) else Found(found.value, why)
+        found = Found(None, "negated") if negated(text, start) else Found(found.value, why)
     return found
 
 
@@ -143,7 +144,7 @@ def _only_number(text: str) -> Found:
     found, start, end = next(map(_token, _NUMBER.finditer(plain)), None) or (Found(None, "no number"), 0, 0)
     if found.value is None:
         return found
-    if _negated(plain, start):
+    if negated(plain, start):
         return Found(None, "negated")
     before, after = plain[:start], plain[end:]
     fits = _BEFORE.fullmatch(before) and _AFTER.fullmatch(after)
@@ -170,7 +171,7 @@ def _scan(plain: str, margin: int, more: bool) -> Found | None:
         return found if end else None
     if not plain.isascii() and _OTHER_DIGIT.search(plain, end):
         return Found(None, _HIDDEN)
-    if _negated(plain, start):
+    if negated(plain, start):
         return Found(None, "negated")
     for earlier, earlier_start, earlier_end in tokens:
         why = _listed(plain[earlier_end:start], plain[end : end + 40])
@@ -202,12 +203,13 @@ def _listed(gap: str, after: str) -> str:
 # Rule 4.
 _FILL = " \t\n$£€¥₹*_([\"'`\u00a0\u2009\u202f"  # may stand between a negation and its number
 _NEGATION = re.compile(
-    r"(?i)(?:\b(?:not|never|cannot|instead\s+of|rather\s+than)|n['’]t|≠=?|!=|=/=)"
+    r"(?i)(?:\b(?:not|never|cannot|instead\s+of|rather\s+than)|n['’]t|≠=?|(?<![0-9)}])!=|=/=)"
     r"(?:\s+(?:be|is|equals?|exactly|just|simply|the|an?|answer|to))*\Z"
 )
 
 
-def _negated(text: str, start: int) -> bool:
+def negated(text: str, start: int) -> bool:
+    """Whether what starts here is said not to be the answer."""
     before = text[max(0, start - 60) : start]
     fill = " " if text.startswith("####", start) else _FILL  # that line stands for itself
     before = (_plain(before) if "\\" in before else before).rstrip(fill)

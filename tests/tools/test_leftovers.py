@@ -19,6 +19,8 @@ from llm_marl_envs.tools.sandbox.escapes import PRELUDE, all_escapes
 from llm_marl_envs.tools.sandbox.escapes.suite import Planted, run_suite
 
 HERE = tuple(name for name, reason in variants().items() if reason is None)
+# Wasm's interpreter is many times slower.
+EACH = [pytest.param(name, marks=pytest.mark.slow) if name == "wasm" else name for name in HERE]
 pytestmark = pytest.mark.skipif(not HERE, reason=f"no sandbox works here: {variants()}")
 
 
@@ -87,7 +89,7 @@ def play(variant: str, count: int) -> None:
         assert box.run("print(sum(range(10)))").stdout == "45\n"
 
 
-@pytest.mark.parametrize("variant", HERE)
+@pytest.mark.parametrize("variant", EACH)
 def test_nothing_is_left_behind(variant):
     assert len({program for program, _, _ in hostile_jobs(200)}) > 100
     before = what_is_there()
@@ -96,14 +98,14 @@ def test_nothing_is_left_behind(variant):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", HERE)
+@pytest.mark.parametrize("variant", EACH)
 def test_nothing_is_left_behind_by_2000_jobs(variant):
     before = what_is_there()
     play(variant, 2000)
     assert what_is_there() == before
 
 
-@pytest.mark.parametrize("variant", HERE)
+@pytest.mark.parametrize("variant", EACH)
 def test_nothing_is_left_open_while_it_works(variant):
     """The same descriptors and processes after 300 jobs as after 1."""
     with Sandbox(variant, workers=1) as box:
@@ -114,7 +116,7 @@ def test_nothing_is_left_open_while_it_works(variant):
         assert what_is_there() == before
 
 
-@pytest.mark.parametrize("variant", HERE)
+@pytest.mark.parametrize("variant", EACH)
 def test_a_sandbox_that_is_dropped_midway_leaves_nothing(variant):
     """Closed while a job runs, the job is waited for; the caller's mistakes and a failing start leave nothing either."""
     before = what_is_there()
@@ -127,7 +129,7 @@ def test_a_sandbox_that_is_dropped_midway_leaves_nothing(variant):
     assert what_is_there() == before
 
 
-@pytest.mark.parametrize("variant", HERE)
+@pytest.mark.parametrize("variant", EACH)
 def test_killing_the_server_at_random_loses_no_result(variant):
     """500 jobs while somebody kills the servers, their first processes or their launchers: all outputs right."""
     rng, stop, kills = Random(11), threading.Event(), []

@@ -1,0 +1,239 @@
+r"""Is a reply's final answer the gold answer, whatever its form? `\frac{1}{2}`, `0.5` and `\dfrac12` are one answer.
+
+What counts as the answer: the content of the reply's box or boxes (all boxes of the reply must say the same), else the rest
+of a `####` line, else what follows the last "answer is" or "answer:", else the whole reply if it is one short line. It is
+never searched for: who lists candidates is paid nothing. Then, in this order:
+
+1. Refused: an answer that is negated or too long, has hidden characters, towers or huge powers, another number of parts
+   than the gold answer (commas, "or", a plus-minus, relation signs), or an equation between numbers.
+2. The same text up to notation (`\dfrac`, `\left`, `\text`, spaces) is right. Answers that are words are compared as text
+   only: as mathematics "even" would equal "neve".
+3. Two plain numbers are compared exactly, here.
+4. Everything else is Math-Verify's verdict (arXiv 2501.16205's grader is of its family), gold answer first, by `workers`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import permutations
+
+from llm_marl_envs.errors import WorkerFailed
+from llm_marl_envs.grading import workers
+from llm_marl_envs.grading.numbers import box_before, box_content, negated
+from llm_marl_envs.tasks.base import Score
+
+TAIL = 4000  # characters in which boxes and phrases are looked for
+LONGEST = 300  # characters of an answer
+SHORT = 120  # characters of a reply that is an answer as it stands
+DEEPEST = 12  # brackets in brackets
+PARTS = 6  # answers of one problem
+NEAR = Fraction(1, 1000)  # decimals closer than this, and not equal, are left to Math-Verify, which rounds
+
+_PHRASE = re.compile(r"(?i)\banswer\s*(?:is|are|:|=)+\s*:?")
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u0300-\u036f\u200b-\u200f\u202a-\u202e\u2060-\u2069\u20d0-\u20ff\ufe00-\ufe0f\ufeff\ud800-\udfff]")  # fmt: skip
+_TOWER = re.compile(r"\*\*|\^\s*[^\s^,]{0,40}\^|\^\s*\{?\s*[-+]?\d{4}|\d{60}|\d[eE][-+]?\d{3}|\d[eE]\d{3}|!")
+_NOT = re.compile(r"(?i)^\W*(?:not|never)\b|\\not\b|\\neq?\b|≠|!=|\\lnot|\\neg\b|\b(?:or|either|maybe|perhaps)\b|\\(?:lor|vee)\b|\|\|")  # fmt: skip
+_MARKS = (",", "\\pm", "±", "\\mp", ";", "\\approx", "\\cup", "\\{")
+_BETWEEN_NUMBERS = re.compile(r"^[^=A-Za-z\\]*=|\\(?:frac|sqrt)[^=A-Za-z]*=")
+_TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}")
+_SHORT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
+_SHORT_ROOT = re.compile(r"\\sqrt\s*(\d)")
+_BLANK = re.compile(r"\\[,;:! ]|\\(?:left|right|displaystyle|quad|qquad)(?![A-Za-z])|\s|~|\$|\\\$|\{\}")
+_GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?![\d,])")
+_DEGREES = re.compile(r"\^\{?\\circ\}?|°")
+_WORDS = re.compile(r"\(?[A-Za-z][A-Za-z'-]*\)?(?:[ ,]+[A-Za-z][A-Za-z'-]*)*")
+_INTEGER = re.compile(r"[-+]?\d+")
+_DECIMAL = re.compile(r"[-+]?\d*\.\d+|[-+]?\d+\.")
+_RATIO = re.compile(r"([-+]?)(?:\\frac\{([-+]?\d+)\}\{(\d+)\}|(\d+)/(\d+))")
+
+
+def grade_math(
+    gold: str | Sequence[str], text: str | None, kind: str = "answer", *, tolerance: float | None = None
+) -> Score:
+    """1 if the reply's answer is the gold answer, else 0. Several golds are parts of one answer: all are needed, in any
+    order, and nothing else. `tolerance` (absolute) applies to numbers. Raises WorkerFailed only when the gold answer
+    itself cannot be handled, or no worker can be had: then nothing is known about the reply."""
+    if kind != "answer":
+        return Score(0.0, f"this task grades answers, not {kind}")
+    answers, why = read_answers(text or "")
+    golds = (gold,) if isinstance(gold, str) else tuple(gold)
+    score = Score(0.0, why)
+    for answer in answers:  # each of them has to be right
+        score = _all_graded(golds, answer, why, tolerance)
+        if score.value == 0.0:
+            return score._replace(why=f"two different boxed answers: {score.why}") if len(answers) > 1 else score
+    return score
+
+
+def _all_graded(golds: tuple[str, ...], answer: str, why: str, tolerance: float | None) -> Score:
+    if len(golds) == 1:
+        return _graded(golds[0], answer, why, tolerance)
+    parts = _split(answer)
+    if len(parts) != len(golds) or len(golds) > PARTS:
+        return Score(0.0, f"{len(parts)} answers, expected {len(golds)}", answer)
+    right = [[_graded(g, part, why, tolerance).value == 1.0 for part in parts] for g in golds]
+    matched = any(all(right[i][j] for i, j in enumerate(order)) for order in permutations(range(len(parts))))
+    return Score(float(matched), f"{why}: {'all' if matched else 'not all'} of {len(golds)} answers", answer)
+
+
+def read_answers(text: str) -> tuple[tuple[str, ...], str]:
+    """What a reply gives as its answer, and where it stands: one text, or several if its boxes differ; or none, and why."""
+    near = text[-TAIL:]
+    if (start := box_before(near, 0, len(near))) >= 0:
+        return _boxed(near, start)
+    if (start := near.rfind("####")) >= 0:
+        return _line(near[start + 4 :], "after ####")
+    if phrases := list(_PHRASE.finditer(near)):
+        return _line(near[phrases[-1].end() :].lstrip(), "answer phrase")
+    alone = text.strip() if len(text) < 4 * SHORT else text
+    if alone and len(alone) <= SHORT and "\n" not in alone:
+        return _line(alone, "whole reply")
+    return (), "no answer: expected \\boxed{...}"
+
+
+def _boxed(text: str, start: int) -> tuple[tuple[str, ...], str]:
+    answers: dict[str, str] = {}
+    inner = len(text)
+    while start >= 0:
+        content, end = box_content(text, start)
+        if content is None:
+            return (), "boxed is not closed, or too long"
+        if negated(text, start):
+            return (), "negated"
+        if end <= inner:
+            answers.setdefault(_normal(content), content)
+        elif not re.fullmatch(
+            r"[\s$]*\\f?box(?:ed)?\{.*\}[\s$]*", content, re.DOTALL
+        ):  # \boxed{\boxed{42}} is one answer
+            return (), "a box within a box"
+        if len(answers) > PARTS:
+            return (), "many boxed answers"
+        inner, start = start, box_before(text, 0, start)
+    return tuple(answers.values()), "boxed"
+
+
+def _line(text: str, why: str) -> tuple[tuple[str, ...], str]:
+    line = text.partition("\n")[0].strip().strip("*_ ").removesuffix(".").strip()
+    if line[:2] in ("\\(", "\\[") and line[-2:] in ("\\)", "\\]"):
+        line = line[2:-2]
+    return ((line,), why) if line else ((), "no answer")
+
+
+def _graded(gold: str, answer: str, where: str, tolerance: float | None) -> Score:
+    if refusal := _refusal(gold, answer):
+        return Score(0.0, f"{where}: {refusal}")
+    ours, theirs = _normal(gold), _normal(answer)
+    if not theirs:
+        return Score(0.0, f"{where} is empty")
+    if ours == theirs:
+        return Score(1.0, where, answer)
+    if _WORDS.fullmatch(_spoken(gold)):
+        same = _spoken(gold).strip("()").casefold() == _spoken(answer).strip("()").casefold()
+        return Score(float(same), f"{where}, compared as words", answer)
+    equal = _equal_numbers(ours, theirs) if tolerance is None else None
+    if equal is None:
+        return _verified(gold, answer, where, tolerance)
+    return Score(float(equal), where if equal else f"{where} is another number", answer)
+
+
+def _refusal(gold: str, answer: str) -> str:
+    """Why an answer is not even compared; "" if it may be."""
+    if len(answer) > max(LONGEST, 2 * len(gold)):
+        return "too long"
+    if _UNSEEN.search(answer):
+        return "hidden characters"
+    if _depth(answer) > DEEPEST:
+        return "nested too deep"
+    if _TOWER.search(answer) and not _TOWER.search(gold):
+        return "a tower, a huge power or a factorial"
+    if _NOT.search(answer) and not _NOT.search(gold):
+        return "negated, or an alternative"
+    bare_gold, bare = _normal(gold), _normal(answer)
+    for mark in _MARKS:
+        allowed = bare_gold.count(mark) + (mark == "," and "\\pm" in bare_gold)  # which may be written out
+        if bare.count(mark) > allowed:
+            return f"more parts than the gold answer ({mark})"
+    if bare.count("=") > bare_gold.count("=") + max(1, bare_gold.count(",") + 1):
+        return "a chain of equations"
+    if "=" in bare and "=" not in bare_gold and _BETWEEN_NUMBERS.search(bare):
+        return "an equation between numbers"
+    return ""
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for sign in text:
+        depth += (sign in "([{") - (sign in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+@functools.lru_cache(maxsize=4096)
+def _normal(text: str) -> str:
+    """A text up to notation."""
+    text = _TEXT.sub(r"\1", text[: 4 * LONGEST].strip().removesuffix("."))
+    text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\cfrac", "\\frac")
+    text = text.replace("{,}", ",").replace(",\\!", ",").replace("\u2212", "-")
+    text = _BLANK.sub("", text)
+    text = _SHORT_FRACTION.sub(lambda m: f"\\frac{{{m[1] or m[2]}}}{{{m[3] or m[4]}}}", text)
+    text = _SHORT_ROOT.sub(r"\\sqrt{\1}", text)
+    text = _GROUPED.sub(lambda m: m[0].replace(",", ""), text)
+    return _DEGREES.sub("", text)
+
+
+def _spoken(text: str) -> str:
+    return " ".join(_TEXT.sub(r" \1 ", text.strip().strip("$")).removesuffix(".").split())
+
+
+def _equal_numbers(gold: str, answer: str) -> bool | None:
+    """Whether two plain numbers are equal; None where that is not ours to say."""
+    one, other = _number(gold), _number(answer)
+    if one is None or other is None:
+        return None
+    (value, is_decimal), (theirs, other_decimal) = one, other
+    if value == theirs:
+        return True
+    return None if (is_decimal or other_decimal) and abs(value - theirs) <= NEAR else False
+
+
+def _number(text: str) -> tuple[Fraction, bool] | None:
+    """A plain number's value, and whether it is written as a decimal."""
+    if len(text) > 30:
+        return None
+    if _INTEGER.fullmatch(text):
+        return Fraction(int(text)), False
+    if _DECIMAL.fullmatch(text) and text.isascii():
+        return Fraction(text.removesuffix(".")), True
+    if (ratio := _RATIO.fullmatch(text)) and int(ratio[3] or ratio[5]):
+        value = Fraction(int(ratio[2] or ratio[4]), int(ratio[3] or ratio[5]))
+        return (-value if ratio[1] == "-" else value), False
+    return None
+
+
+def _verified(gold: str, answer: str, where: str, tolerance: float | None) -> Score:
+    verdict = workers.shared().ask(gold, answer, tolerance)
+    if "late" in verdict:
+        # A text of a model's must not be able to make its episode one that is left out. Is the gold answer at fault?
+        if "late" in (itself := workers.shared().ask(gold, gold, tolerance)):
+            raise WorkerFailed(f"the gold answer {gold!r:.100} cannot be compared with itself: {itself['late']}")
+        return Score(0.0, f"{where}: {verdict['late']}")
+    if not verdict["read"]:
+        return Score(0.0, f"{where} cannot be read as mathematics")
+    return Score(
+        float(verdict["equal"]), where if verdict["equal"] else f"{where} is not equal to the gold answer", answer
+    )
+
+
+def _split(text: str) -> list[str]:
+    """An answer's parts: at commas that are in no bracket, and at "and"."""
+    parts, depth, start = [], 0, 0
+    text = re.sub(r"\\text\s*\{\s*and\s*\}|\band\b|\\quad", ",", _GROUPED.sub(lambda m: m[0].replace(",", ""), text))
+    for i, sign in enumerate(text):
+        depth += (sign in "([{") - (sign in ")]}")
+        if sign in ",;" and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    return [part.strip() for part in [*parts, text[start:]] if part.strip(" $")]

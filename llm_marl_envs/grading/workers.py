@@ -1,0 +1,218 @@
+"""Math-Verify in processes of its own, which keep the time limit.
+
+Math-Verify limits itself by signals, which only work in a main thread, and a comparison in sympy can take for ever or all
+memory. So a worker process imports it once and forks a child that compares; a child that takes too long or dies is
+replaced by another fork within milliseconds, and its item is tried once more. Any thread may ask.
+
+    python -m llm_marl_envs.grading.workers      one worker: a JSON request a line in, a JSON answer a line out
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import queue
+import select
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from typing import Any
+
+from llm_marl_envs.errors import MissingExtra, WorkerFailed
+
+CPU_S = 0.6  # of one comparison
+WALL_S = 5.0  # on a machine too busy to give it that
+MEMORY = 2 << 30  # bytes of address space
+START_S = 60.0
+ATTEMPTS = 2
+
+
+class Pool:
+    """`size` workers, started when first needed. Each serves one caller at a time."""
+
+    def __init__(self, size: int, command: tuple[str, ...] = (sys.executable, "-m", "llm_marl_envs.grading.workers")):
+        self.command = command
+        self.idle: queue.LifoQueue[subprocess.Popen[bytes] | None] = queue.LifoQueue()
+        self.size = size
+        for _ in range(size):
+            self.idle.put(None)
+
+    def ask(self, gold: str, answer: str, tolerance: float | None = None) -> dict[str, Any]:
+        """{"equal": whether Math-Verify finds them equal, "read": whether it could read the answer}, or {"late": why}
+        when comparing them failed twice. Raises WorkerFailed when no worker can be had."""
+        request = json.dumps({"gold": gold, "answer": answer, "tolerance": tolerance}).encode() + b"\n"
+        worker, reason = self.idle.get(), ""
+        try:
+            for _ in range(ATTEMPTS):
+                try:
+                    worker = worker or self._start()
+                    assert worker.stdin is not None
+                    worker.stdin.write(request)
+                    worker.stdin.flush()
+                    return json.loads(_line(worker, ATTEMPTS * (WALL_S + 1)))
+                except (OSError, EOFError, ValueError) as bad:
+                    reason = f"{type(bad).__name__}: {bad}"
+                    worker = _end(worker)
+            raise WorkerFailed(f"Math-Verify's worker was lost {ATTEMPTS} times over one comparison ({reason})")
+        finally:
+            self.idle.put(worker)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        worker = subprocess.Popen(
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        try:
+            if json.loads(_line(worker, START_S)) != "ready":
+                raise EOFError("it did not start")
+        except BaseException:
+            _end(worker)
+            raise
+        return worker
+
+    def close(self) -> None:
+        """End the workers that are idle; waits for the others."""
+        for _ in range(self.size):
+            _end(self.idle.get())
+        for _ in range(self.size):
+            self.idle.put(None)
+
+
+def _line(worker: subprocess.Popen[bytes], seconds: float) -> bytes:
+    """The next line of a worker. Raises EOFError when there is none in time."""
+    assert worker.stdout is not None
+    poller = select.poll()
+    poller.register(worker.stdout, select.POLLIN)
+    if not poller.poll(1000 * seconds):
+        raise EOFError(f"no answer in {seconds:.0f} s")
+    line = worker.stdout.readline()  # it writes whole lines
+    if not line.endswith(b"\n"):
+        raise EOFError("it ended")
+    return line
+
+
+def _end(worker: subprocess.Popen[bytes] | None) -> None:
+    if worker is not None:
+        worker.kill()
+        worker.wait()
+        for pipe in (worker.stdin, worker.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def shared() -> Pool:
+    """The process's own pool, started at first use. A fork of the process gets another."""
+    return _shared(os.getpid())
+
+
+@functools.cache
+def _shared(pid: int) -> Pool:
+    import atexit
+
+    if find_spec("math_verify") is None:
+        raise MissingExtra("grading mathematics that is more than plain numbers", "math")
+    pool = Pool(min(4, os.cpu_count() or 1))
+    atexit.register(pool.close)
+    return pool
+
+
+# The worker's side.
+
+
+def compare(gold: str, answer: str, tolerance: float | None = None) -> dict[str, Any]:
+    """Math-Verify's own verdict, the gold answer first: it is not symmetric. Without limits: whoever calls keeps them."""
+    import math_verify
+
+    read = [math_verify.parse(f"${text}$", parsing_timeout=None) for text in (gold, answer)]  # type: ignore[arg-type]
+    equal = math_verify.verify(read[0], read[1], timeout_seconds=None)
+    if not equal and tolerance is not None and all(read):
+        equal = _close(read[0][0], read[1][0], tolerance)
+    return {"equal": bool(equal), "read": bool(read[1])}
+
+
+def _close(gold: Any, answer: Any, tolerance: float) -> bool:
+    try:
+        return bool(abs(complex(gold.evalf()) - complex(answer.evalf())) <= tolerance)
+    except (TypeError, ValueError, AttributeError):
+        return False
+
+
+def _serve() -> None:
+    import logging
+    import resource
+
+    import math_verify
+
+    logging.disable(logging.CRITICAL)
+    math_verify.verify(math_verify.parse("$1$", parsing_timeout=None), math_verify.parse("$x^2$", parsing_timeout=None), timeout_seconds=None)  # type: ignore[arg-type]  # fmt: skip
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever a library prints is no answer
+    out.write(b'"ready"\n')
+    child = None
+    for line in sys.stdin.buffer:
+        answer, why = None, ""
+        for _ in range(ATTEMPTS):
+            child = child or _Child()
+            answer, why = child.ask(line)
+            if answer is not None:
+                break
+            child = child.end()
+        out.write(answer if answer is not None else json.dumps({"late": why}).encode() + b"\n")
+    if child is not None:
+        child.end()
+
+
+class _Child:
+    """A fork that compares, and can be lost."""
+
+    def __init__(self) -> None:
+        requests, self.requests = os.pipe()
+        self.answers, answers = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(self.requests)
+                os.close(self.answers)
+                with os.fdopen(requests, "rb") as lines:
+                    for line in lines:
+                        os.write(answers, json.dumps(_guarded(json.loads(line))).encode() + b"\n")
+            finally:
+                os._exit(0)
+        os.close(requests)
+        os.close(answers)
+
+    def ask(self, line: bytes) -> tuple[bytes | None, str]:
+        """The child's answer; or None, and why there is none."""
+        os.write(self.requests, line)
+        clock = (~self.pid << 3) | 2  # the child's CPU seconds
+        cpu, wall = time.clock_gettime(clock), time.monotonic()
+        poller = select.poll()
+        poller.register(self.answers, select.POLLIN)
+        while True:
+            if poller.poll(20):
+                answer = os.read(self.answers, 1 << 16)
+                return (answer, "") if answer else (None, "the comparison crashed")
+            if time.clock_gettime(clock) - cpu > CPU_S or time.monotonic() - wall > WALL_S:
+                return None, f"the comparison takes more than {CPU_S} s"
+
+    def end(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.requests)
+        os.close(self.answers)
+
+
+def _guarded(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return compare(**request)
+    except MemoryError:
+        os._exit(1)  # too little is left to go on with
+    except Exception as bad:
+        return {"equal": False, "read": False, "raised": f"{type(bad).__name__}: {bad}"[:200]}
+
+
+if __name__ == "__main__":
+    _serve()

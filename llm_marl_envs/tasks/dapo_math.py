@@ -1,0 +1,59 @@
+"""DAPO-Math-17k, processed: competition mathematics with whole-number answers (Yu et al. 2025, arXiv 2503.14476; Apache 2.0)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from llm_marl_envs.data import load_rows
+from llm_marl_envs.tasks.base import Card, Example, HubData, Problem, Question, Source
+from llm_marl_envs.tasks.families.mathematics import ANSWER, MathBenchmark, answer_of, text_of
+
+CONFIGS = ("en", "cn", "all")
+
+
+@dataclass(frozen=True)
+class DapoMath(MathBenchmark):
+    """Competition mathematics for training, without doubles. `config` is the hub's: "en", "cn" or "all"."""
+
+    config: str = "en"
+
+    card = Card(
+        title="DAPO-Math-17k, processed",
+        source=Source(
+            "dapo_math",
+            HubData("open-r1/DAPO-Math-17k-Processed", "en", revision="main"),
+            layouts=(("prompt", "solution"),),
+        ),
+        splits={"train": 14116},
+        licence="Apache-2.0",
+        citation="Yu et al. 2025, arXiv 2503.14476",
+        metric="the reply's answer equals the gold answer as mathematics (text up to notation, then Math-Verify)",
+        examples=(
+            Example(
+                row={
+                    "prompt": "Find the sum of the first $20$ odd positive integers.",
+                    "solution": "400",
+                    "data_source": "math_dapo",
+                    "ability": "MATH",
+                },
+                right=("\\boxed{400}", "\\boxed{20^2}"),
+                wrong=("\\boxed{20}", "\\boxed{399, 400}"),
+            ),
+        ),
+        notes="The size is that of the English configuration. The hub's revision is not pinned.",
+    )
+
+    def __post_init__(self):
+        if self.config not in CONFIGS:
+            raise ValueError(f"config is one of {', '.join(CONFIGS)}; got {self.config!r}")
+
+    def rows(self, split: str) -> list[dict[str, Any]]:
+        source = self.card.source
+        hub = dataclasses.replace(source.hub, config=self.config)
+        return load_rows(dataclasses.replace(source, hub=hub), split, self.data_dir)
+
+    def read(self, row: dict[str, Any], id: str) -> Problem:
+        question = Question(id, text_of(row, "prompt", id), answer_format=ANSWER)
+        return Problem(question, answer_of(row, "solution", id))

@@ -1,0 +1,55 @@
+"""What the mathematics benchmarks share: a row's question and answer as texts, and how they are asked and graded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Rational
+from typing import Any
+
+from llm_marl_envs.errors import DataError
+from llm_marl_envs.grading.mathematics import grade_math
+from llm_marl_envs.grading.number_score import grade_number
+from llm_marl_envs.grading.numbers import parse_number
+from llm_marl_envs.tasks.base import Benchmark, Problem, Question, Score
+
+NUMBER = "Give the final answer, a number, in \\boxed{}."
+ANSWER = "Give the final answer in \\boxed{}."
+
+
+def text_of(row: dict[str, Any], field: str, id: str) -> str:
+    """A field that must be a text with something in it. Raises DataError."""
+    value = row.get(field)
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{id}: expected a text in {field!r}, got {value!r:.80}")
+    return value
+
+
+def answer_of(row: dict[str, Any], field: str, id: str) -> str:
+    """A field that holds an answer: a text or a number. Raises DataError."""
+    value = row.get(field)
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+        raise DataError(f"{id}: expected an answer (a text or a number) in {field!r}, got {value!r:.80}")
+    return str(value)
+
+
+@dataclass(frozen=True)
+class NumberBenchmark(Benchmark):
+    """Its answers are single numbers: graded exactly, as GSM8K is."""
+
+    def problem(self, id: str, question: str, answer: str) -> Problem:
+        value = parse_number(answer)
+        if value is None:
+            raise DataError(f"{id}: expected one number as the answer, got {answer!r:.80}")
+        whole = isinstance(value, Rational) and value.denominator == 1
+        return Problem(Question(id, question, answer_format=NUMBER), value.numerator if whole else value)
+
+    def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
+        return grade_number(problem.gold, text, kind)
+
+
+@dataclass(frozen=True)
+class MathBenchmark(Benchmark):
+    """Its answers are expressions: graded by value, whatever their form."""
+
+    def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
+        return grade_math(problem.gold, text, kind)

@@ -1,0 +1,91 @@
+"""OlympiadBench: olympiad mathematics, open-ended, English, text only (He et al. 2024, arXiv 2402.14008; Apache 2.0). 674."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from llm_marl_envs.errors import DataError
+from llm_marl_envs.grading.mathematics import grade_math
+from llm_marl_envs.tasks.base import Benchmark, Card, Example, HubData, Problem, Question, Score, Source
+from llm_marl_envs.tasks.families.mathematics import ANSWER, text_of
+
+SEVERAL = "Give the final answer in \\boxed{}; several answers go into one box, joined by commas."
+_NUMBERS = re.compile(r"[-+]?[0-9.]+(?:e[-+]?[0-9]+)?")
+
+
+class Gold(NamedTuple):
+    """All answers that are needed, and the absolute error that numbers may have."""
+
+    answers: tuple[str, ...]
+    tolerance: float | None
+
+
+@dataclass(frozen=True)
+class OlympiadBench(Benchmark):
+    """Olympiad mathematics with one or several answers, some with a tolerance. Units are not graded."""
+
+    card = Card(
+        title="OlympiadBench: open-ended mathematics in English, text only",
+        source=Source(
+            "olympiadbench",
+            HubData("Hothan/OlympiadBench", "OE_TO_maths_en_COMP", revision="main"),
+            layouts=(("question", "final_answer"),),
+        ),
+        splits={"train": 674},
+        licence="Apache-2.0",
+        citation="He et al. 2024, arXiv 2402.14008",
+        metric="all of the gold answers and no other, each equal as mathematics, numbers within the row's `error`",
+        examples=(
+            Example(
+                row={
+                    "id": 0,
+                    "question": "Find all real $x$ with $x^2 = 3x - 2$.",
+                    "solution": ["$(x-1)(x-2) = 0$."],
+                    "final_answer": ["1", "2"],
+                    "is_multiple_answer": True,
+                    "unit": None,
+                    "answer_type": "Numerical",
+                    "error": None,
+                },
+                right=("\\boxed{1, 2}", "\\boxed{2,1}"),
+                wrong=("\\boxed{1}", "\\boxed{1, 2, 3}", "\\boxed{1}, \\boxed{2}"),
+            ),
+            Example(
+                row={
+                    "id": 1,
+                    "question": "A circle has radius $2$. Find its area.",
+                    "solution": ["$4\\pi$"],
+                    "final_answer": ["$4 \\pi$"],
+                    "is_multiple_answer": False,
+                    "unit": None,
+                    "answer_type": "Numerical",
+                    "error": "1e-1",
+                },
+                right=("\\boxed{4\\pi}", "\\boxed{12.57}"),
+                wrong=("\\boxed{12}", "\\boxed{2\\pi}"),
+            ),
+        ),
+        notes="The hub calls its only split train, although it is a test. The hub's revision is not pinned.",
+    )
+
+    def read(self, row: dict[str, Any], id: str) -> Problem:
+        answers = row["final_answer"]
+        if not isinstance(answers, list) or not answers or not all(isinstance(a, str) and a.strip() for a in answers):
+            raise DataError(f"{id}: expected a list of texts in 'final_answer', got {answers!r:.80}")
+        bare = tuple(a.strip().strip("$").strip() for a in answers)
+        several = len(bare) > 1 or bool(row.get("is_multiple_answer"))
+        question = Question(id, text_of(row, "question", id), answer_format=SEVERAL if several else ANSWER)
+        return Problem(question, Gold(bare, self._tolerance(row.get("error"), id)))
+
+    @staticmethod
+    def _tolerance(error: Any, id: str) -> float | None:
+        if error is None or error == "":
+            return None
+        if not _NUMBERS.fullmatch(str(error)):
+            return None  # several tolerances, one an answer: then the answers are compared exactly
+        return float(error)
+
+    def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
+        return grade_math(problem.gold.answers, text, kind, tolerance=problem.gold.tolerance)
