@@ -153,7 +153,7 @@ def _reason(name: str) -> str | None:
         return reason
     try:
         server = Server(module, False, 1)
-    except (ToolFailed, OSError) as bad:
+    except (ToolFailed, ServerLost, OSError) as bad:
         return str(bad)
     try:
         run, _ = server.play((Part("program", _PROBE),), Limits(cpu_s=5.0, files_mb=1))

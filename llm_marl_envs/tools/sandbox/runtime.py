@@ -20,8 +20,8 @@ WORK = "/sandbox/work"  # the work folder's name in there
 CODE = "/sandbox/code"  # where INSIDE is in there
 SITE = "/sandbox/site"  # where numpy is in there
 # Set for the interpreter's start only (the server clears its environment): string hashes, and with them the order of sets,
-# are the same in every run; numpy starts no threads.
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+# are the same in every run; the loader binds at once what every fork would bind again; numpy starts no threads.
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 _PROBE = """
 import importlib, json, os, sys

@@ -46,8 +46,8 @@ class Server:
                 raise ServerLost("it sent no greeting")
         except ServerLost as lost:
             stderr = self.close()
-            if self.process.returncode in (-signal.SIGKILL, -signal.SIGTERM) and not stderr:
-                raise  # somebody killed it; another may live longer
+            if not stderr:
+                raise  # ended without a word: somebody killed it, or a process in it; another may live longer
             raise ToolFailed(f"the sandbox did not start: {stderr.strip()[-500:] or lost}") from None
 
     def play(self, parts: tuple[Part, ...], limits: Limits) -> tuple[Run, bool]:

@@ -26,16 +26,14 @@ from importlib import import_module  # noqa: E402
 server = import_module("server")  # of the other side, where modules have bare names
 
 
-def _live(engine: Any, module: Any, stage: str, part: dict[str, Any], fds: list[int], link: int | None) -> None:
+def _live(engine: Any, module: Any, stage: str, part: dict[str, Any], fds: list[int]) -> None:
     code = 1
     try:
         folder = Path(stage, str(os.getpid()))
         folder.mkdir()
-        source, *streams = fds
+        source, stdin, stdout, stderr, *link = fds
         (folder / "source").write_bytes(os.pread(source, os.fstat(source).st_size, 0))
-        stdin, stdout, stderr = streams if link is None else (link, link, streams[2])
-        high = [os.dup(fd) for fd in (stdin, stdout, stderr)]
-        for number, fd in enumerate(high):
+        for number, fd in enumerate((*link, *link, stderr) if link else (stdin, stdout, stderr)):
             os.dup2(fd, number)
         os.closerange(3, 1 << 20)  # the other end of the link above all
         resource.setrlimit(resource.RLIMIT_CPU, (int(part["cpu_s"]) + 2, int(part["cpu_s"]) + 2))
@@ -78,7 +76,8 @@ def main() -> None:
     settings.memory_init_cow = False  # which needs a file larger than a job may write
     engine = wasmtime.Engine(settings)
     module = wasmtime.Module.from_file(engine, path)
-    server.serve(socket.socket(fileno=int(control)), stage, functools.partial(_live, engine, module, stage))
+    live = functools.partial(_live, engine, module, stage)
+    server.serve(socket.socket(fileno=int(control)), stage, lambda: None, live)
 
 
 main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import gc
 import io
 import os
 import resource
@@ -14,53 +13,85 @@ import warnings
 LINK = 3  # the descriptor that joins a program and its tests
 
 
-def take_limits(cpu_s: float, memory: int, file_bytes: int, processes: int) -> None:
-    """Hard limits of this process: CPU seconds, bytes of address space, bytes of a file, threads of this user."""
-    cpu = int(cpu_s + 0.999) + 1  # the kernel's own count runs ahead on a busy machine; the server's exact one decides
-    wanted = {
-        resource.RLIMIT_CPU: cpu,
-        resource.RLIMIT_AS: memory,
-        resource.RLIMIT_FSIZE: file_bytes,
-        resource.RLIMIT_NOFILE: 64,
-        resource.RLIMIT_NPROC: processes,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_MEMLOCK: 0,
-        resource.RLIMIT_MSGQUEUE: 0,
-    }
+FIXED = {resource.RLIMIT_NOFILE: 64, resource.RLIMIT_CORE: 0, resource.RLIMIT_MEMLOCK: 0, resource.RLIMIT_MSGQUEUE: 0}
+
+
+def take_limits(wanted: dict[int, int]) -> None:
+    """Hard limits of this process from now on."""
     for limit, value in wanted.items():
         _, hard = resource.getrlimit(limit)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (value, value))
 
 
-def take_descriptors(given: list[int], link: int | None) -> str:
-    """Read the source; then have nothing open but the standard streams and the link."""
-    source, *streams = given
-    size = os.fstat(source).st_size
-    text = os.pread(source, size, 0).decode("utf-8", "surrogatepass")
-    kept = streams if link is None else [*streams, link]
-    high = [os.dup2(fd, 200 + i, inheritable=False) for i, fd in enumerate(kept)]  # out of the way first
-    for number, fd in enumerate(high):
-        os.dup2(fd, number)
-    os.closerange(len(kept), 1 << 20)
+def limits_of(part: dict) -> dict[int, int]:
+    """A part's limits: CPU seconds, bytes of address space, bytes of a file, threads of this user."""
+    return {
+        # the kernel's own count of CPU seconds runs ahead on a busy machine; the server's exact one decides
+        resource.RLIMIT_CPU: int(part["cpu_s"] + 0.999) + 1,
+        resource.RLIMIT_AS: part["memory"],
+        resource.RLIMIT_FSIZE: part["file_bytes"],
+        resource.RLIMIT_NPROC: part["processes"],
+    }
+
+
+def prepare() -> None:
+    """Everything that needs no knowledge of the job: a clean interpreter, and streams on the descriptors to come."""
+    for name in ("server", "job", "roles", "wire", "seccomp", "__main__"):
+        sys.modules.pop(name, None)
+    sys.path[:] = [p for p in sys.path if p != os.path.dirname(__file__)]
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    warnings.simplefilter("ignore")
+    sys.argv = ["program.py"]
+    builtins.exit = builtins.quit = sys.exit  # as in an interpreter with `site`
+    _make_streams()
+    take_limits(FIXED)
+
+
+def _make_streams() -> None:
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8", "surrogateescape")
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "backslashreplace")
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(2, "w", closefd=False)), "utf-8", "backslashreplace", write_through=True
     )
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+
+
+def take_descriptors(given: list[int]) -> str:
+    """Read the source; then have nothing open but the standard streams and the link."""
+    source, *kept = given
+    text = os.pread(source, os.fstat(source).st_size, 0).decode("utf-8", "surrogatepass")
+    for number, fd in enumerate(kept):
+        os.dup2(fd, number)
+    os.closerange(len(kept), 1 << 20)
     return text
 
 
-def clean_interpreter() -> None:
-    """Leave a program nothing of the server's but warm modules."""
-    for name in ("server", "job", "roles", "wire", "seccomp", "__main__"):
-        sys.modules.pop(name, None)
-    sys.path[:] = [p for p in sys.path if p != os.path.dirname(__file__)]
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    warnings.simplefilter("ignore")
-    sys.argv = ["program.py"]
-    builtins.exit = builtins.quit = sys.exit  # as in an interpreter with `site`
-    gc.unfreeze()
+def rehearse() -> None:
+    """Do once in the server what every job does, so that the pages it writes to are written before they are shared."""
+    streams = sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__
+    _make_streams()
+    names = {"__name__": "rehearsal"}
+    exec(compile(_REHEARSAL, "program.py", "exec", dont_inherit=True), names)
+    sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams
+
+
+_REHEARSAL = """
+import math, collections, itertools, re, random, string, functools, heapq, bisect
+from typing import List, Dict, Optional
+def f(numbers: List[int]) -> List[float]:
+    found = {}
+    for i, n in enumerate(sorted(numbers)):
+        found.setdefault(n % 3, []).append(n / 2)
+    return [x for xs in found.values() for x in xs if x > 0]
+class A:
+    def __init__(self, x): self.x = x
+    def __repr__(self): return f"A({self.x!r})"
+try:
+    assert f([1, 2, 3]) == []
+except AssertionError as bad:
+    str(bad)
+str(A("b")), " ".join(map(str, f(list(range(9))))), math.sqrt(2), {1, 2} | {3}, "a,b".split(","), 10**30 % 7
+"""

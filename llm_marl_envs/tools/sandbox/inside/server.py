@@ -9,6 +9,7 @@ each process ended and what it used. It ends when the socket does, or (said in t
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import importlib
@@ -21,33 +22,45 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import job
 import roles
 from wire import Link
 
-_PRELOADED = """abc argparse array ast base64 bisect calendar cmath collections contextlib copy csv ctypes dataclasses datetime
-decimal difflib enum fractions functools glob hashlib heapq html inspect io itertools json keyword linecache locale math numbers
-operator os pathlib pprint queue random re secrets statistics string struct tempfile textwrap threading time timeit tokenize
-traceback types typing unicodedata unittest urllib.parse uuid weakref zlib"""
+# What most programs import. Each module more is memory that every fork pays for; the others are imported when needed.
+_PRELOADED = """abc bisect collections contextlib copy datetime decimal enum fractions functools heapq io itertools json math
+numbers operator random re string time typing"""
 Live = Callable[
-    [dict, list[int], int | None], None
-]  # a part, its descriptors (source, stdin, stdout, stderr), its link
+    [dict, list[int]], None
+]  # a part and its descriptors: source, stdin, stdout, stderr, and the link if any
+_BLANKS = 4  # processes that wait: two jobs' worth
 _MOST_FILES = 2000  # in the work folder
 _TICK = 0.05  # seconds between looks at what a job has used
 
 
-def serve(control: socket.socket, work: str, live: Live) -> None:
-    """Answer jobs until the socket ends. Each process of a job is a fork that does nothing but `live`, which never returns."""
+class Blank(NamedTuple):
+    """A process that waits, all set up, for its part in some job. It knows nothing of any job yet."""
+
+    pid: int
+    ended: int  # readable when it is
+    line: socket.socket
+
+
+def serve(control: socket.socket, work: str, prepare: Callable[[], None], live: Live) -> None:
+    """Answer jobs until the socket ends. Each process of a job is a fork, which does `prepare` ahead of time, then `live`,
+    which never returns."""
     gc.collect()
     gc.freeze()
     control.send(b"ready")
+    fork = functools.partial(_fork, prepare, live)
+    blanks = [fork() for _ in range(_BLANKS)]
     while True:
         packet, fds, _, _ = socket.recv_fds(control, 1 << 16, 16)
         if not packet:
             return
         try:
-            answer = _play(json.loads(packet), fds, control, work, live)
+            answer = _play(json.loads(packet), fds, control, work, blanks, fork)
         finally:
             for fd in fds:
                 os.close(fd)
@@ -57,20 +70,42 @@ def serve(control: socket.socket, work: str, live: Live) -> None:
             return
 
 
-def _play(wanted: dict, fds: list[int], control: socket.socket, work: str, live: Live) -> dict:
-    """Fork the job's processes, four descriptors each, and wait for them: the last one decides, the others serve it."""
-    parts = wanted["parts"]  # [{"role", "cpu_s", "memory", "file_bytes", "taken"}]
+def _fork(prepare: Callable[[], None], live: Live) -> Blank:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.dup2(theirs.fileno(), job.LINK)
+            os.closerange(job.LINK + 1, 1 << 20)
+            line = socket.socket(fileno=job.LINK)
+            prepare()
+            packet, fds, _, _ = socket.recv_fds(line, 1 << 16, 8)
+            if packet:
+                live(json.loads(packet), fds)
+        finally:
+            os._exit(1)
+    theirs.close()
+    return Blank(pid, os.pidfd_open(pid), ours)
+
+
+def _play(
+    wanted: dict, fds: list[int], control: socket.socket, work: str, blanks: list[Blank], fork: Callable[[], Blank]
+) -> dict:
+    """Give the job's parts to blank processes and wait for them: the last one decides, the others serve it."""
+    parts = wanted["parts"]  # [{"role", "cpu_s", "memory", "file_bytes", "processes", "taken"}]
     links = socket.socketpair() if len(parts) > 1 else ()
     started = time.monotonic()
     children = []
     for i, part in enumerate(parts):
-        link = links[i].fileno() if links else None
-        pid = os.fork()
-        if pid == 0:
-            live(part, fds[4 * i : 4 * i + 4], link)
-        children.append((pid, os.pidfd_open(pid)))
+        blank = blanks.pop(0)
+        given = fds[4 * i : 4 * i + 4] + ([links[i].fileno()] if links else [])
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is dead: that is seen below
+            socket.send_fds(blank.line, [json.dumps(part).encode()], given)
+        blank.line.close()
+        children.append((blank.pid, blank.ended))
     for link in links:
         link.close()
+    blanks += [fork() for _ in parts]  # while these are at work
     ends: dict[int, tuple[int, float, int]] = {}
     cpu_s = min(part["cpu_s"] for part in parts)
     why = _wait(children, ends, cpu_s, started + wanted["wall_s"], control, work)
@@ -79,22 +114,21 @@ def _play(wanted: dict, fds: list[int], control: socket.socket, work: str, live:
 
 def _wait(children, ends, cpu_s: float, deadline: float, control: socket.socket, work: str) -> str:
     """Wait until the last child has ended, kill the others, and reap all. Returns why they were killed, if they were."""
-    poller, why = select.poll(), ""
+    poller, why, ticks = select.poll(), "", 0
     for _, fd in children:
         poller.register(fd, select.POLLIN)
     poller.register(control.fileno(), select.POLLRDHUP)
-    own = os.path.ismount(work)
-    files = os.statvfs(work).f_ffree
     last = children[-1][0]
     while last not in ends:
         left = deadline - time.monotonic()
         if left <= 0:
             why = "wall"
-        elif own and files - os.statvfs(work).f_ffree > _MOST_FILES:
+        elif ticks and _files_in(work) > _MOST_FILES:
             why = "files"
-        elif any(_cpu_s_of(pid) > cpu_s for pid, _ in children if pid not in ends):
+        elif ticks and any(_cpu_s_of(pid) > cpu_s for pid, _ in children if pid not in ends):
             why = "cpu"
         ready = dict(poller.poll(1000 * min(left, _TICK))) if not why else {}
+        ticks += 1
         if control.fileno() in ready:
             why = "gone"
         if why:
@@ -111,6 +145,14 @@ def _wait(children, ends, cpu_s: float, deadline: float, control: socket.socket,
     return why
 
 
+def _files_in(work: str) -> int:
+    """Files in the work folder's own file system; 0 where it is a part of another, which is not ours to judge."""
+    if os.stat(work).st_dev == os.stat(os.path.dirname(work)).st_dev:
+        return 0
+    about = os.statvfs(work)
+    return about.f_files - about.f_ffree
+
+
 def _cpu_s_of(pid: int) -> float:
     """A living child's CPU seconds to the nanosecond. The kernel's own limit counts in ticks, which a busy machine bends."""
     return time.clock_gettime((~pid << 3) | 2)
@@ -121,18 +163,22 @@ def _reap(pid: int, ends: dict) -> None:
     ends[pid] = (os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, used.ru_maxrss)
 
 
-def _live(work: str, load_filter: Callable[[], None] | None, part: dict, fds: list[int], link: int | None) -> None:
-    """A child's whole life in a container."""
+def _prepare(load_filter: Callable[[], None] | None) -> None:
+    job.prepare()
+    if load_filter is not None:
+        load_filter()
+
+
+def _live(work: str, part: dict, fds: list[int]) -> None:
+    """What a process in the container does with its part."""
     code = 1
     try:
-        source = job.take_descriptors(fds, link)
+        linked = len(fds) > 4
+        source = job.take_descriptors(fds)
         os.chdir(work if part["role"] != "tests" else "/")
-        job.clean_interpreter()
-        job.take_limits(part["cpu_s"], part["memory"], part["file_bytes"], part["processes"])
-        if load_filter is not None:
-            load_filter()
-        talk = Link(job.LINK, job.LINK) if link is not None else None
-        code = roles.play(part["role"], source, tuple(part["taken"]), talk)
+        job.take_limits(job.limits_of(part))
+        link = Link(job.LINK, job.LINK) if linked else None
+        code = roles.play(part["role"], source, tuple(part["taken"]), link)
     except MemoryError:
         code = roles.OUT_OF_MEMORY
     finally:
@@ -169,7 +215,13 @@ def main() -> None:
         import seccomp
 
         load_filter = seccomp.loader()
-    serve(socket.socket(fileno=int(control)), work, functools.partial(_live, work, load_filter))
+    job.rehearse()
+    serve(
+        socket.socket(fileno=int(control)),
+        work,
+        functools.partial(_prepare, load_filter),
+        functools.partial(_live, work),
+    )
 
 
 if __name__ == "__main__":
