@@ -103,14 +103,14 @@ def split_id(env_id: str) -> tuple[str, str]:
 def make(
     env_id: str,
     *,
-    split: str = "train",
+    split: str | None = None,
     render_mode: str | None = None,
     data_dir: str | Path | None = None,
     reward: str | Rule = "team",
     **knobs: Any,
 ) -> WorkflowEnv:
     """The environment `<task>/<workflow>-v0`. Knobs go to the task or the workflow, whichever has a field of that name;
-    `limits=Limits(...)` sets the budget."""
+    `limits=Limits(...)` sets the budget. Without a split it is the training split, or the only one there is."""
     from llm_marl_envs.env import WorkflowEnv
     from llm_marl_envs.session import Limits
 

@@ -62,7 +62,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         task: Task,
         workflow: Workflow,
         *,
-        split: str = "train",
+        split: str | None = None,
         reward: str | Rule = "team",
         limits: Limits = Limits(),
         render_mode: str | None = None,
@@ -71,6 +71,8 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         super().__init__()
         if render_mode not in (None, "ansi", "human"):
             raise UnknownName("render mode", str(render_mode), ("ansi", "human"))
+        if split is None:
+            split = "train" if "train" in task.splits else task.splits[0]
         if split not in task.splits:
             raise UnknownName(f"split of {type(task).__name__}", split, task.splits)
         self.task, self.workflow, self.split, self.limits = task, workflow, split, limits

@@ -39,37 +39,37 @@ def scripted(env_id: str, *texts: str, problem: str | int | None = 0, **knobs) -
 # PettingZoo's own tests; their random actions are UnicodeText samples: garbage.
 
 
-def test_pettingzoo_api(env_id, gsm8k_dir):
-    api_test(make(env_id, data_dir=gsm8k_dir), num_cycles=100)
+def test_pettingzoo_api(env_id, example_dir):
+    api_test(make(env_id, data_dir=example_dir), num_cycles=100)
 
 
-def test_pettingzoo_seeds(env_id, gsm8k_dir):
-    seed_test(lambda: make(env_id, data_dir=gsm8k_dir), num_cycles=100)
+def test_pettingzoo_seeds(env_id, example_dir):
+    seed_test(lambda: make(env_id, data_dir=example_dir), num_cycles=100)
 
 
-def test_pettingzoo_rendering(env_id, gsm8k_dir, capsys):
-    render_test(lambda render_mode: make(env_id, data_dir=gsm8k_dir, render_mode=render_mode))
+def test_pettingzoo_rendering(env_id, example_dir, capsys):
+    render_test(lambda render_mode: make(env_id, data_dir=example_dir, render_mode=render_mode))
     assert "says:" in capsys.readouterr().out
 
 
-def test_pettingzoo_state(env_id, gsm8k_dir):
-    env = make(env_id, data_dir=gsm8k_dir)
-    state_test(env, turn_based_aec_to_parallel(make(env_id, data_dir=gsm8k_dir)))
+def test_pettingzoo_state(env_id, example_dir):
+    env = make(env_id, data_dir=example_dir)
+    state_test(env, turn_based_aec_to_parallel(make(env_id, data_dir=example_dir)))
     env.reset(seed=0)
     assert env.state() == {"messages": ()}
     env.step("my words")
     assert env.state() == {"messages": ({"role": env.possible_agents[0], "content": "my words"},)}
 
 
-def test_pettingzoo_parallel(env_id, gsm8k_dir):
-    parallel_api_test(turn_based_aec_to_parallel(make(env_id, data_dir=gsm8k_dir)), num_cycles=100)
+def test_pettingzoo_parallel(env_id, example_dir):
+    parallel_api_test(turn_based_aec_to_parallel(make(env_id, data_dir=example_dir)), num_cycles=100)
 
 
 @pytest.mark.skipif(not hasattr(pettingzoo, "make"), reason="this PettingZoo has no registry")
-def test_pettingzoo_registry(env_id, gsm8k_dir):
-    env = pettingzoo.make("aec", env_id, data_dir=gsm8k_dir, split="test", reward="own")
+def test_pettingzoo_registry(env_id, example_dir):
+    env = pettingzoo.make("aec", env_id, data_dir=example_dir, reward="own")
     assert env.unwrapped.metadata["name"] == env_id
-    assert env.unwrapped.split == "test"
+    assert env.unwrapped.split in env.unwrapped.task.splits
     api_test(env, num_cycles=10)
 
 
@@ -131,9 +131,9 @@ def test_episodes_without_any_seed_differ_between_environments():
     assert len(seeds) == 3
 
 
-def test_global_generators_are_untouched(env_id, gsm8k_dir):
+def test_global_generators_are_untouched(env_id, example_dir):
     before = random.getstate(), pickle.dumps(np.random.get_state())
-    env = make(env_id, data_dir=gsm8k_dir, render_mode="ansi")
+    env = make(env_id, data_dir=example_dir, render_mode="ansi")
     for seed in (None, 0, 1):
         env.reset(seed=seed)
         while env.agents:
@@ -325,7 +325,7 @@ def test_prompts_of_a_wave_are_fixed_before_anybody_speaks(env_id):
     assert all(f"secret {i}" in env.last()[0]["messages"][-1]["content"] for i in range(3))
 
 
-def test_a_pickled_episode_goes_on_identically(env_id, gsm8k_dir):
+def test_a_pickled_episode_goes_on_identically(env_id, example_dir):
     words = ["STRATEGY 1: a\nSTRATEGY 2: b \\boxed{1}", "\\boxed{Incorrect} \\boxed{2}", "", "\\boxed{1}", "60"]
 
     def rest(env: WorkflowEnv, step: int) -> list:
@@ -337,7 +337,7 @@ def test_a_pickled_episode_goes_on_identically(env_id, gsm8k_dir):
         return [*seen, env.outcome, env.trace().to_json()]
 
     for cut in range(3):
-        env = make(env_id, data_dir=gsm8k_dir, render_mode="ansi")
+        env = make(env_id, data_dir=example_dir, render_mode="ansi")
         env.reset(seed=4)
         for i in range(cut):
             if not any(env.last()[2:4]):

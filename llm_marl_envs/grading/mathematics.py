@@ -22,7 +22,7 @@ from itertools import permutations
 
 from llm_marl_envs.errors import WorkerFailed
 from llm_marl_envs.grading import workers
-from llm_marl_envs.grading.numbers import box_before, box_content, negated
+from llm_marl_envs.grading.numbers import LONGEST_REPLY, box_before, box_content, negated
 from llm_marl_envs.tasks.base import Score
 
 TAIL = 4000  # characters in which boxes and phrases are looked for
@@ -81,6 +81,8 @@ def _all_graded(golds: tuple[str, ...], answer: str, why: str, tolerance: float 
 
 def read_answers(text: str) -> tuple[tuple[str, ...], str]:
     """What a reply gives as its answer, and where it stands: one text, or several if its boxes differ; or none, and why."""
+    if len(text) > LONGEST_REPLY:
+        return (), "too long for a reply"
     near = text[-TAIL:]
     if (start := box_before(near, 0, len(near))) >= 0:
         return _boxed(near, start)

@@ -29,6 +29,8 @@ from typing import NamedTuple
 _TAIL, _NEAR, _MARGIN = 4000, 160, 60  # characters; what starts in a cut window's margin may itself be cut
 _LONGEST, _DIGITS, _EXPONENT = 1000, 100, 300  # characters of a box, digits of a number, power of ten
 
+LONGEST_REPLY = 200_000  # characters; what is longer is no attempt at an answer
+
 _LISTED = "lists several candidates"
 _EXPRESSION = "an expression, not a number"
 _HIDDEN = "hidden characters, or digits other than 0-9"
@@ -43,6 +45,8 @@ class Found(NamedTuple):
 
 def final_number(text: str) -> Found:
     """The number a reply commits to, by the rules above. Never raises, whatever the text."""
+    if len(text) > LONGEST_REPLY:
+        return Found(None, "too long for a reply")
     if text[-1:] == "}" and (plain := _plain_box(text)) is not None:
         return Found(plain, "last boxed")
     start = box_before(text, 0, len(text))

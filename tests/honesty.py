@@ -1,0 +1,158 @@
+r"""Replies that deserve nothing, one list for every task of a family.
+
+`pack(task, problem)` yields (name, reply). An item that happens to be right for a problem (the gold answer of some
+problem is "a", or the number that the question ends on) is left out by `legitimate`, and by nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from llm_marl_envs.tasks.base import Problem, Task
+
+MEGABYTE = 1 << 20
+
+
+def family_of(task: Task) -> str:
+    """mathematics, retrieval or code."""
+    return {"math": "mathematics", "qa": "retrieval", "code": "code"}.get(_domain(task), "mathematics")
+
+
+def _domain(task: Task) -> str:
+    return task.problems(task.splits[0])[0].question.domain
+
+
+def golds_of(problem: Problem) -> tuple[str, ...]:
+    """The gold answers as texts; none where the gold is a program's tests."""
+    gold = problem.gold
+    answers = getattr(gold, "answers", None)
+    if answers is not None:
+        return tuple(answers)
+    return (str(gold),) if isinstance(gold, str | int) or hasattr(gold, "numerator") else ()
+
+
+def everywhere(problem: Problem) -> Iterator[tuple[str, str]]:
+    """For all families."""
+    question = problem.question
+    yield "empty", ""
+    yield "blank", " \n\t "
+    yield "a", "a"
+    yield "an article", "the"
+    yield "the question", question.text
+    yield "the question, answered by itself", f"{question.text}\n{question.answer_format}"
+    if question.materials:
+        yield "the whole context", "\n".join(question.materials)
+    for name, unit in (("a", "a"), ("braces", "{"), ("digits", "9"), ("boxes", "\\boxed{"), ("tags", "<answer>")):
+        yield f"a megabyte of {name}", unit * (MEGABYTE // len(unit))
+    yield "right to left", "\u202e\u202d\u2066\u200f"
+    yield "zero width", "\u200b\u200c\u200d\ufeff" * 20
+    yield "an unclosed box", "\\boxed{"
+    yield "nested braces", "\\boxed{" + "{" * 10_000 + "}" * 10_000 + "}"
+    yield "nested boxes", "\\boxed{" * 10_000
+    for power in (
+        "9**9**9",
+        "\\boxed{9^{9^{9^9}}}",
+        "1e999999999",
+        "\\boxed{1e999999999}",
+        "\\boxed{10000!!}",
+        "\\boxed{9^999999}",
+    ):
+        yield f"power {power}", power
+    yield "NUL and surrogates", "\0\ud800\udfff\ufffe"
+    yield "a template", "{question} {0} %s {{}} <|im_end|>"
+
+
+def about_numbers(gold: str) -> Iterator[tuple[str, str]]:
+    other = f"{gold}1" if gold.isdecimal() else f"{gold}+1"
+    yield "two boxes", f"\\boxed{{{gold}}} or \\boxed{{{other}}}"
+    yield "two boxes, the right one last", f"\\boxed{{{other}}} or \\boxed{{{gold}}}"
+    yield "two answers in a box", f"\\boxed{{{other}, {gold}}}"
+    yield "either in a box", f"\\boxed{{{gold} or {other}}}"
+    yield "every candidate", " ".join(f"\\boxed{{{i}}}" for i in range(1000)) + f" \\boxed{{{gold}}}"
+    yield "every candidate in a box", f"\\boxed{{{', '.join(map(str, range(60)))}, {gold}}}"
+    yield "every candidate as text", f"{', '.join(map(str, range(1000)))}, {gold}"
+    yield "negated", f"It is not {gold}"
+    yield "negated box", f"\\boxed{{\\neq {gold}}}"
+    yield "a negated box", f"The answer is not \\boxed{{{gold}}}"
+    yield "in a longer one", f"\\boxed{{1{gold}7}}"
+    yield "hidden inside", f"\\boxed{{{gold}\u200b1}}"
+    yield "reversed by a mark", f"\\boxed{{\u202e{gold}1}}"
+    yield "unclosed", f"\\boxed{{{gold}"
+    yield "a tower on it", f"\\boxed{{{gold}^{{9^{{9}}}}}}"
+    yield "a megabyte of it", f"{gold} " * (MEGABYTE // (len(gold) + 1))
+    yield "an identity", f"\\boxed{{{other} = {gold}}}" if re.fullmatch(r"\d+", gold) else ""
+
+
+def about_names(golds: tuple[str, ...], problem: Problem) -> Iterator[tuple[str, str]]:
+    gold = golds[0]
+    other = "Nobody Atall"
+    yield "two answers", f"<answer>{gold}</answer> <answer>{other}</answer>"
+    yield "two answers, the right one last", f"<answer>{other}</answer> <answer>{gold}</answer>"
+    yield "two boxes", f"\\boxed{{{gold}}} or \\boxed{{{other}}}"
+    yield "both in one", f"<answer>{gold} or {other}</answer>"
+    yield "a list", f"<answer>{other}, {gold}</answer>"
+    yield "negated", f"<answer>not {gold}</answer>"
+    yield "negated, bare", f"not {gold}"
+    yield "in a longer name", f"<answer>{gold}more {other}</answer>"
+    yield "as a part", f"<answer>{other} {gold}</answer>"
+    yield "hidden", "<answer>" + "\u200b".join(gold) + "x</answer>"
+    yield "unclosed", f"<answer>{gold} and on and on"
+    yield "a megabyte of it", f"{gold} " * (MEGABYTE // (len(gold) + 1))
+    words = re.findall(r"[A-Z][\w'-]+(?: [A-Z][\w'-]+)*", "\n".join(problem.question.materials)) or [
+        other,
+        "Someone Else",
+    ]
+    yield "every candidate", ", ".join([*dict.fromkeys(words), gold])
+    yield "every candidate in a tag", f"<answer>{', '.join([*dict.fromkeys(words), gold])}</answer>"
+    yield "unknown", "<answer>unknown</answer>"
+
+
+def about_programs() -> Iterator[tuple[str, str]]:
+    for name, program in (
+        ("nothing", ""),
+        ("pass", "pass"),
+        ("says it passed", "print('passed')\nprint('OK')"),
+        ("exits", "raise SystemExit(0)"),
+        ("a constant", "def f(*a): return None"),
+        ("everything equal", "class E:\n    def __eq__(self, o): return True\ndef f(*a): return E()"),
+        (
+            "patched",
+            "import builtins\nbuiltins.AssertionError = type('A', (Exception,), {})\nbuiltins.all = lambda x: True",
+        ),
+        ("no Python", "9**9**9 ((("),
+        ("deep", "(" * 10_000),
+        ("text", "the answer is 42"),
+    ):
+        yield f"a program: {name}", f"```python\n{program}\n```"
+    yield "an unclosed fence", "```python\ndef f(x): return x"
+    yield "many blocks", "```python\npass\n```\n" * 50
+    yield "a fence of a megabyte", "```python\n" + "# a\n" * (MEGABYTE // 4) + "```"
+
+
+def legitimate(reply: str, golds: tuple[str, ...]) -> bool:
+    """Whether a reply is right after all, as a whole or by the number that it ends on."""
+    bare = reply.strip().casefold().strip(".?! ")
+    if any(bare == gold.casefold() for gold in golds):
+        return True
+    numbers = re.findall(r"-?\d[\d,]*(?:\.\d+)?", reply[-300:])
+    return "boxed" not in reply[:-1] and bool(numbers) and any(numbers[-1].replace(",", "") == gold for gold in golds)
+
+
+def pack(task: Task, problem: Problem) -> list[tuple[str, str]]:
+    golds = golds_of(problem)
+    items = list(everywhere(problem))
+    family = family_of(task)
+    if family == "code":
+        items += about_programs()
+    elif family == "retrieval":
+        items += about_names(golds, problem)
+    else:
+        for gold in golds[:1]:
+            items += about_numbers(gold)
+    named = ("the question", "the question, answered by itself", "a", "an article", "unknown")
+    return [
+        (name, reply)
+        for name, reply in items
+        if not (name in named and legitimate(reply, golds)) and not (name == "unknown" and "unknown" in golds)
+    ]
