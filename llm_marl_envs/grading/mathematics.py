@@ -43,6 +43,8 @@ _SHORT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|
 _SHORT_ROOT = re.compile(r"\\sqrt\s*(\d)")
 _BLANK = re.compile(r"\\[,;:! ]|\\(?:left|right|displaystyle|quad|qquad)(?![A-Za-z])|\s|~|\$|\\\$|\{\}")
 _GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?![\d,])")
+_THIN_COMMA = re.compile(r"\{,\}|,\\!\s?")
+_BRACKET = re.compile(r"[(\[]|\\\{")
 _DEGREES = re.compile(r"\^\{?\\circ\}?|°")
 _WORDS = re.compile(r"\(?[A-Za-z][A-Za-z'-]*\)?(?:[ ,]+[A-Za-z][A-Za-z'-]*)*")
 _INTEGER = re.compile(r"[-+]?\d+")
@@ -178,11 +180,12 @@ def _normal(text: str) -> str:
     """A text up to notation."""
     text = _TEXT.sub(r"\1", text[: 4 * LONGEST].strip().removesuffix("."))
     text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\cfrac", "\\frac")
-    text = text.replace("{,}", ",").replace(",\\!", ",").replace("\u2212", "-")
+    text = _THIN_COMMA.sub(",", text).replace("\u2212", "-")
+    if not _BRACKET.search(text):  # (1,234) is a pair
+        text = _GROUPED.sub(lambda m: m[0].replace(",", ""), text)
     text = _BLANK.sub("", text)
     text = _SHORT_FRACTION.sub(lambda m: f"\\frac{{{m[1] or m[2]}}}{{{m[3] or m[4]}}}", text)
     text = _SHORT_ROOT.sub(r"\\sqrt{\1}", text)
-    text = _GROUPED.sub(lambda m: m[0].replace(",", ""), text)
     return _DEGREES.sub("", text)
 
 
@@ -232,7 +235,7 @@ def _verified(gold: str, answer: str, where: str, tolerance: float | None) -> Sc
 def _split(text: str) -> list[str]:
     """An answer's parts: at commas that are in no bracket, and at "and"."""
     parts, depth, start = [], 0, 0
-    text = re.sub(r"\\text\s*\{\s*and\s*\}|\band\b|\\quad", ",", _GROUPED.sub(lambda m: m[0].replace(",", ""), text))
+    text = re.sub(r"\\text\s*\{\s*and\s*\}|\band\b|\\quad", ",", text)
     for i, sign in enumerate(text):
         depth += (sign in "([{") - (sign in ")]}")
         if sign in ",;" and depth == 0:

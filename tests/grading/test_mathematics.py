@@ -1,0 +1,266 @@
+"""Answers as mathematics: by hand, against Math-Verify itself, and under hostile replies and dying workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+import pytest
+
+from llm_marl_envs.errors import WorkerFailed
+from llm_marl_envs.grading import mathematics, workers
+from llm_marl_envs.grading.mathematics import grade_math, read_answers
+from llm_marl_envs.grading.workers import Pool, compare
+
+pytest.importorskip("math_verify")
+
+RIGHT = [
+    ("\\frac{1}{2}", "\\frac12"), ("\\frac{1}{2}", "0.5"), ("\\frac{1}{2}", "\\dfrac{2}{4}"), ("\\frac{1}{2}", "1/2"),
+    ("0.5", "50\\%"), ("1,234", "1234"), ("10,\\!080", "10080"), ("5", "x=5"), ("x=5", "5"), ("5", "5.0"), ("36", "\\$36"),
+    ("90^\\circ", "90"), ("90", "90^{\\circ}"), ("\\text{Evelyn}", "Evelyn"), ("\\text{(C)}", "C"), ("\\text{even}", "even"),
+    ("(3, \\frac{\\pi}{2})", "\\left(3,\\frac{\\pi}{2}\\right)"), ("(3,4]", "(3, 4]"), ("p - q", "-q+p"), ("2k+2", "2(k+1)"),
+    ("\\sqrt{51}", "\\sqrt{17 \\cdot 3}"), ("3\\sqrt{13}", "\\sqrt{117}"), ("1,-2", "-2,1"), ("\\pi", "\\pi "),
+    ("x \\in [-2,7]", "[-2,7]"), ("y = 2x + 3", "2x+3"), ("864 \\mbox{ inches}^2", "864"), ("(2,\\infty)", "(2, \\infty)"),
+    ("\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}", "\\begin{bmatrix} 1 \\\\ 2 \\end{bmatrix}"), ("6 - 5i", "-5i+6"),
+    ("1 \\pm \\sqrt{19}", "1+\\sqrt{19}, 1-\\sqrt{19}"), ("(x+1)^2", "x^2+2x+1"), ("\\frac43", "\\frac{4}{3}"), (".5", "0.50"),
+]  # fmt: skip
+WRONG = [
+    ("\\frac{1}{2}", "\\frac{2}{1}"), ("\\frac{1}{3}", "0.3333"), ("3", "1,2,3"), ("3", "3 or 4"), ("3", "2=3"), ("7", "\\pm 7"),
+    ("7", "\\neq 7"), ("7", "not 7"), ("7", "7!"), ("7", "7\u200b"), ("even", "neve"), ("\\text{(C)}", "D"), ("C", "A, B, C, D"),
+    ("(1,2)", "(2,1)"), ("(3,4]", "(3,4)"), ("1 \\pm \\sqrt{19}", "1-\\sqrt{19}"), ("1,-2", "1"), ("1,-2", "1,-2,3"),
+    ("2k+2", "2k+3"), ("\\sqrt{51}", "7.14"), ("12", "1 2 3"), ("5", "five"), ("0.5", "0.51"), ("1234", "1,23,4"), ("10", "10x"),
+    ("7", "9^{9^{9}}"), ("7", "9**9"), ("7", "1e999"), ("7", "7^{1000000}"), ("7", "(" * 50 + "7" + ")" * 50), ("7", ""),
+    ("7", "3=7=7"), ("7", "\\boxed{6}7"), ("x", "\\int_0^1 \\sin(\\cos(\\exp(x^x))) dx"), ("7", "x" * 400), ("7", "7 \\lor 8"),
+    ("\\{3, 500\\}", "3500"), ("(3,500)", "3500"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("gold", "answer"), RIGHT)
+def test_right(gold, answer):
+    assert grade_math(gold, f"So it is $\\boxed{{{answer}}}$.").value == 1.0
+
+
+@pytest.mark.parametrize(("gold", "answer"), WRONG)
+def test_wrong(gold, answer):
+    score = grade_math(gold, f"So it is $\\boxed{{{answer}}}$.")
+    assert score.value == 0.0, score
+    assert score.why
+
+
+@pytest.mark.parametrize(
+    ("reply", "answers"),
+    [
+        ("\\boxed{7}", ("7",)),
+        ("first \\boxed{7}, so \\boxed{7}.", ("7",)),
+        ("\\boxed{7} or \\boxed{8}", ("8", "7")),
+        ("\\boxed{\\boxed{7}}", ("7",)),
+        ("\\fbox{\\frac{1}{2}}", ("\\frac{1}{2}",)),
+        ("\\boxed{7", ()),
+        ("The answer is 7.", ("7",)),
+        ("**Final answer:** $7$", ("$7$",)),
+        ("#### 1,234", ("1,234",)),
+        ("7", ("7",)),
+        ("7\n8", ()),
+        ("it is not \\boxed{7}", ()),
+        ("", ()),
+        ("x" * 300_000, ()),
+    ],
+)
+def test_what_is_read_as_the_answer(reply, answers):
+    assert read_answers(reply)[0] == answers
+
+
+def test_boxes_must_agree_in_value():
+    assert grade_math("\\frac{3}{2}", "\\boxed{1\\frac12} or \\boxed{\\frac32}").value == 1.0
+    assert grade_math("\\frac{3}{2}", "\\boxed{\\frac12} or \\boxed{\\frac32}").value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("golds", "answer", "value"),
+    [
+        (("1", "2"), "1, 2", 1.0), (("1", "2"), "2,1", 1.0), (("1", "2"), "1", 0.0), (("1", "2"), "1,2,3", 0.0),
+        (("1", "2"), "1,1", 0.0), (("(1,2)", "(3,4)"), "(3,4), (1,2)", 1.0), (("(1,2)", "(3,4)"), "1,2,3,4", 0.0),
+        (("\\frac12", "\\pi"), "\\pi \\text{ and } 0.5", 1.0),
+    ],
+)  # fmt: skip
+def test_several_answers_are_all_needed(golds, answer, value):
+    assert grade_math(golds, f"\\boxed{{{answer}}}").value == value
+
+
+def test_tolerance():
+    assert grade_math("\\pi", "\\boxed{3.14}", tolerance=0.01).value == 1.0
+    assert grade_math("\\pi", "\\boxed{3.16}", tolerance=0.01).value == 0.0
+    assert grade_math("\\pi", "\\boxed{3.14}").value == 0.0
+    assert grade_math("2", "\\boxed{2.05}", tolerance=0.1).value == 1.0
+
+
+def test_other_kinds():
+    assert grade_math("7", "\\boxed{7}", "evidence").why == "this task grades answers, not evidence"
+
+
+# Against Math-Verify, called directly.
+
+
+def written(rng: Random, kind: str, n: int, d: int) -> str:
+    """A number or a small structure in one of the ways that answers are written."""
+    x = rng.choice("xyn")
+    return {
+        "integer": lambda: rng.choice([f"{n}", f"{n}", f"{n:,}", f"{n}.0", f" {n} ", f"${n}$"]),
+        "decimal": lambda: rng.choice([f"{n / 8}", f"{n / 8:.4f}", f"{n}/8", f"\\frac{{{n}}}{{8}}"]),
+        "ratio": lambda: rng.choice([f"\\frac{{{n}}}{{{d}}}", f"\\dfrac{{{n}}}{{{d}}}", f"{n}/{d}", f"\\frac{{{2 * n}}}{{{2 * d}}}", f"{n / d:.6f}", f"{n / d:.3f}"]),
+        "percent": lambda: rng.choice([f"{n}\\%", f"{n / 100}", f"\\frac{{{n}}}{{100}}"]),
+        "root": lambda: rng.choice([f"{d}\\sqrt{{2}}", f"\\sqrt{{{2 * d * d}}}", f"\\sqrt2 \\cdot {d}"]),
+        "tuple": lambda: rng.choice([f"({n}, {d})", f"\\left({n},{d}\\right)", f"({d}, {n})"]),
+        "set": lambda: rng.choice([f"\\{{{n}, {d}\\}}", f"\\{{{d}, {n}\\}}"]),
+        "interval": lambda: rng.choice([f"[{n}, {n + d}]", f"({n}, {n + d}]", f"[{n}, {n + d})"]),
+        "polynomial": lambda: rng.choice([f"{d}({x}+{n})", f"{d}{x}+{d * n}", f"{d * n}+{d}{x}", f"{x}^2+{n}{x}"]),
+        "power": lambda: rng.choice([f"{d}^2", f"{d * d}", f"{d}^{{3}}"]),
+    }[kind]()  # fmt: skip
+
+
+def pairs(count: int, seed: int = 0) -> list[tuple[str, str, str]]:
+    rng = Random(seed)
+    kinds = ("integer", "decimal", "ratio", "percent", "root", "tuple", "set", "interval", "polynomial", "power")
+    found = []
+    for _ in range(count):
+        kind, n, d = rng.choice(kinds), rng.randint(2, 60) * rng.choice((1, 1, 100, 12345)), rng.randint(2, 12)
+        gold = written(rng, kind, n, d)
+        same = rng.random() < 0.7
+        answer = written(rng, kind, n if same else n + rng.randint(0, 1), d if same else d + 1)
+        found.append((kind, gold, answer))
+    return found
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_two_thousand_verdicts_are_math_verifys(caplog):
+    caplog.set_level("CRITICAL")
+    differ = []
+    equal = 0
+    for kind, gold, answer in pairs(2000):
+        ours, theirs = grade_math(gold, f"\\boxed{{{answer}}}").value == 1.0, compare(gold, answer)["equal"]
+        equal += theirs
+        if ours != theirs:
+            differ.append((kind, gold, answer, ours, theirs))
+    assert not differ, f"{len(differ)} of 2000: {differ[:10]}"
+    assert 500 < equal < 1900, "both verdicts occur"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_fast_path_never_disagrees(caplog):
+    caplog.set_level("CRITICAL")
+    rng = Random(1)
+    decided = differ = 0
+    for _ in range(3000):
+        n, d = rng.randint(-99, 99) * rng.choice((1, 1, 1000, 10**9)), rng.choice((1, 2, 4, 5, 8, 10, 100, 1000))
+        forms = [f"{n}", f"{n}.0", f"{n / d}", f"\\frac{{{n}}}{{{d}}}", f"{n}/{d}" if n >= 0 else f"{n}"]
+        gold, answer = rng.choice(forms), rng.choice([*forms, f"{n + 1}", f"{n + rng.choice((0.5, 0.1, 0.01))}"])
+        if "e" in gold + answer:
+            continue
+        verdict = mathematics._equal_numbers(mathematics._normal(gold), mathematics._normal(answer))
+        if verdict is not None:
+            decided += 1
+            if verdict != compare(gold, answer)["equal"]:
+                differ += 1
+                print(gold, answer, verdict)
+    assert decided > 1500
+    assert differ == 0
+
+
+# Workers.
+
+STUCK = "import sys, time; print('\"ready\"', flush=True); sys.stdin.readline(); time.sleep(600)"
+DYING = "import sys, os; print('\"ready\"', flush=True); sys.stdin.readline(); os._exit(3)"
+
+
+def test_a_killed_worker_is_replaced_and_its_item_tried_again():
+    pool = Pool(1)
+    try:
+        assert pool.ask("x+1", "1+x")["equal"]
+        (worker,) = [w for w in pool.idle.queue if w is not None]
+        os.kill(worker.pid, signal.SIGKILL)
+        assert pool.ask("x+2", "2+x")["equal"]
+        (other,) = [w for w in pool.idle.queue if w is not None]
+        assert other.pid != worker.pid
+    finally:
+        pool.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(other.pid, 0)
+
+
+@pytest.mark.parametrize("program", [DYING, "raise SystemExit", "print('nonsense')"])
+def test_a_worker_that_cannot_be_had_is_said(program):
+    pool = Pool(1, (sys.executable, "-c", program))
+    with pytest.raises(WorkerFailed, match="was lost 2 times over one comparison"):
+        pool.ask("x", "y")
+    pool.close()
+
+
+def test_a_stuck_worker_is_given_up(monkeypatch):
+    monkeypatch.setattr(workers, "WALL_S", -0.9)
+    pool = Pool(1, (sys.executable, "-c", STUCK))
+    began = time.monotonic()
+    with pytest.raises(WorkerFailed, match="no answer"):
+        pool.ask("x", "y")
+    assert time.monotonic() - began < 10
+    pool.close()
+
+
+def test_a_slow_comparison_is_the_replys_fault_unless_the_gold_is_slow(monkeypatch):
+    slow = "\\int_0^1 \\sin(\\cos(\\exp(x^x))) dx"
+    score = grade_math("7", f"\\boxed{{{slow}}}")
+    assert score.value == 0.0
+    assert "takes more than" in score.why
+    asked = []
+
+    class Late:
+        def ask(self, gold, answer, tolerance=None):
+            asked.append((gold, answer))
+            return {"late": "the comparison crashed"}
+
+    monkeypatch.setattr(workers, "shared", Late)
+    with pytest.raises(WorkerFailed, match="cannot be compared with itself"):
+        grade_math("x+y", "\\boxed{x+z}")
+    assert asked == [("x+y", "x+z"), ("x+y", "x+y")]
+
+
+def check_eight_threads(count: int) -> None:
+    items = [(gold, f"\\boxed{{{answer}}}") for _, gold, answer in pairs(count, seed=5)]
+    serial = [grade_math(*item) for item in items]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda item: grade_math(*item), items)) == serial
+    assert {score.value for score in serial} == {0.0, 1.0}
+
+
+def test_eight_threads_grade_as_one():
+    check_eight_threads(500)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_eight_threads_grade_ten_thousand():
+    check_eight_threads(10_000)
+
+
+def test_a_fork_has_workers_of_its_own():
+    assert grade_math("x+1", "\\boxed{1+x}").value == 1.0
+    ours = workers.shared()
+    reading, writing = os.pipe()
+    assert threading.active_count() >= 1
+    child = os.fork()
+    if child == 0:
+        try:
+            right = workers.shared() is not ours and grade_math("x+3", "\\boxed{3+x}").value == 1.0
+            os.write(writing, b"right" if right else b"wrong")
+            workers.shared().close()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 10) == b"right"
+    os.close(reading)
+    os.close(writing)
+    assert grade_math("x+4", "\\boxed{4+x}").value == 1.0
