@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/pip install --quiet --constraint constraints.txt
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo test lint bench results clean
+.PHONY: demo test lint bench results cards clean
 
 demo: .venv/.demo
 	.venv/bin/llm-marl study --arms shared shuffled prompted --seeds 1 --steps 30 --eval-every 5 --out runs/demo
@@ -31,6 +31,10 @@ bench: .venv/.dev
 results: .venv/.demo
 	.venv/bin/llm-marl study --arms shared isolated shuffled shared:solo --seeds 0 1 2 --steps 60 --eval-every 10 --out runs/results
 	.venv/bin/llm-marl score runs/results
+
+# The pages of docs/tasks, from the code.
+cards: .venv/.dev
+	.venv/bin/python -m llm_marl_envs.cards docs/tasks
 
 clean:
 	rm -rf .venv runs build dist *.egg-info

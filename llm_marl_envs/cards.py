@@ -1,0 +1,139 @@
+"""Task cards: a page for each task, made from its code alone.
+
+python -m llm_marl_envs.cards docs/tasks
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from llm_marl_envs.catalog import find_class, make_task, names
+from llm_marl_envs.tasks.base import Benchmark, Card, Problem, Question
+
+PACKAGE = "llm_marl_envs.tasks"
+LONGEST = 160  # characters of a value in an example
+HEAD = "<!-- Made by `make cards` from the code; edit that. -->\n"
+
+
+def card_of(name: str) -> str:
+    """A task's card as Markdown."""
+    cls = find_class(PACKAGE, name)
+    card: Card | None = getattr(cls, "card", None)
+    about = _benchmark(cls, card) if card else _procedural(name)
+    return f"{HEAD}\n# {name}\n\n{inspect.getdoc(cls)}\n\n{about}\n## Knobs\n\n{_knobs(cls)}"
+
+
+def overview() -> str:
+    """All tasks in one table, as Markdown."""
+    lines = ["| task | family | metric | splits | licence |", "|---|---|---|---|---|"]
+    for name in names(PACKAGE):
+        cls = find_class(PACKAGE, name)
+        card: Card | None = getattr(cls, "card", None)
+        splits = ", ".join(f"{split} {size:,}" for split, size in _sizes(name).items())
+        metric, licence = (card.metric, card.licence) if card else ("see its card", "procedural: needs no data")
+        lines.append(f"| [{name}]({name}.md) | {_family(cls)} | {metric} | {splits} | {licence} |")
+    return f"{HEAD}\n# Tasks\n\n" + "\n".join(lines) + "\n"
+
+
+def _family(cls: type) -> str:
+    if issubclass(cls, Benchmark):
+        card = cls.card
+        problem = cls().read(dict(card.examples[0].row), f"{card.source.name}/example/0")
+        domain = problem.question.domain if problem else ""
+    else:
+        domain = cls().problems("train")[0].question.domain
+    return {"math": "mathematics", "qa": "retrieval QA"}.get(domain, domain)
+
+
+def _sizes(name: str) -> dict[str, int]:
+    cls = find_class(PACKAGE, name)
+    if issubclass(cls, Benchmark):
+        return dict(cls.card.splits)
+    task = make_task(name)
+    return {split: len(task.problems(split)) for split in task.splits}
+
+
+def _benchmark(cls: type[Benchmark], card: Card) -> str:
+    source, hub = card.source, card.source.hub
+    pinned = f"revision `{hub.revision}`" if hub.revision != "main" else "revision `main`, not pinned"
+    places = [f"`{place}.jsonl[.gz]`" for split in card.splits for places in source.places(split) for place in places]
+    example = card.examples[0]
+    task: Any = cls()
+    problem = task.read(dict(example.row), f"{source.name}/{next(iter(card.splits))}/0")
+    lines = [
+        f"- **Data**: {card.title}. Hub: `{hub.repo}`{f', configuration `{hub.config}`' if hub.config else ''}, {pinned}.",
+        f"- **Licence**: {card.licence}",
+        f"- **Source**: {card.citation}",
+        f"- **Fields**: {'; or '.join(', '.join(f'`{f}`' for f in layout) for layout in source.layouts)}",
+        f"- **Splits**: {', '.join(f'{split} ({size:,})' for split, size in card.splits.items())}",
+        f"- **Local files**, in the data folder: {', '.join(dict.fromkeys(places))}",
+        f"- **Metric**: {card.metric}",
+    ]
+    if card.notes:
+        lines.append(f"- **Notes**: {card.notes}")
+    row = "\n".join(f"{field}: {_cut(value)}" for field, value in example.row.items())
+    parts = ["\n".join(lines), f"## An invented row\n\n{_fenced(row)}"]
+    if problem is not None:
+        parts.append(f"## What agents see\n\n{_fenced(_seen(problem.question))}")
+    parts += [
+        f"Replies that score 1:\n\n{_listed(example.right)}",
+        f"Replies that score 0:\n\n{_listed(example.wrong)}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _procedural(name: str) -> str:
+    task = make_task(name)
+    problem: Problem = task.problems("train")[0]
+    sizes = ", ".join(f"{split} ({size:,})" for split, size in _sizes(name).items())
+    return (
+        f"- **Data**: procedural, nothing to download\n- **Splits**: {sizes}\n- **Tools**: {', '.join(task.tools) or 'none'}\n\n"
+        f"## The first problem, as agents see it\n\n{_fenced(_seen(problem.question))}\n"
+    )
+
+
+def _seen(question: Question) -> str:
+    materials = [text[:LONGEST] for text in question.materials[:3]]
+    return "\n".join(part for part in (question.text, *materials, question.answer_format) if part)
+
+
+def _knobs(cls: type) -> str:
+    lines = ["| knob | type | default |", "|---|---|---|"]
+    for f in dataclasses.fields(cls):
+        if f.init:
+            lines.append(f"| `{f.name}` | {str(f.type).replace('|', 'or')} | `{f.default!r}` |")
+    return "\n".join(lines) + "\n"
+
+
+def _cut(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def _listed(replies: tuple[str, ...]) -> str:
+    """One a line, line breaks escaped, between more backticks than there are inside."""
+    texts = (_cut(reply.replace("\n", "\\n")) for reply in replies)
+    ticks = "`" * (1 + max(len(run) for reply in replies for run in re.findall("`*", reply)))
+    return "\n".join(f"- {ticks} {text} {ticks}" if len(ticks) > 1 else f"- `{text}`" for text in texts)
+
+
+def _fenced(text: str) -> str:
+    fence = "````" if "```" in text else "```"
+    return f"{fence}text\n{text.rstrip()}\n{fence}"
+
+
+def pages() -> dict[str, str]:
+    """File name -> text, of all cards and the overview."""
+    return {f"{name}.md": card_of(name) for name in names(PACKAGE)} | {"README.md": overview()}
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in pages().items():
+        (folder / file).write_text(text, encoding="utf-8")

@@ -1,0 +1,21 @@
+"""The task cards in docs/tasks are what the code makes of itself now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llm_marl_envs.cards import pages
+from llm_marl_envs.catalog import names
+
+FOLDER = Path(__file__).parent.parent / "docs" / "tasks"
+
+
+def test_every_task_has_a_card_and_no_card_is_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLM_MARL_DATA", raising=False)
+    made = pages()
+    assert {path.name for path in FOLDER.iterdir()} == set(made)
+    assert {f"{name}.md" for name in names("llm_marl_envs.tasks")} < set(made)
+    for file, text in made.items():
+        assert (FOLDER / file).read_text(encoding="utf-8") == text, f"{file} is stale: run `make cards`"
