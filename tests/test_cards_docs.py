@@ -18,4 +18,4 @@ def test_every_task_has_a_card_and_no_card_is_stale(monkeypatch: pytest.MonkeyPa
     assert {path.name for path in FOLDER.iterdir()} == set(made)
     assert {f"{name}.md" for name in names("llm_marl_envs.tasks")} < set(made)
     for file, text in made.items():
-        assert (FOLDER / file).read_text(encoding="utf-8") == text, f"{file} is stale: run `make cards`"
+        assert (FOLDER / file).read_bytes().decode() == text, f"{file} is stale: run `make cards`"

@@ -16,7 +16,9 @@ class Math500(MathBenchmark):
     card = Card(
         title="MATH-500: 500 held-out problems of MATH",
         source=Source(
-            "math500", HubData("HuggingFaceH4/MATH-500", None, revision="main"), layouts=(("problem", "answer"),)
+            "math500",
+            HubData("HuggingFaceH4/MATH-500", None, revision="6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be"),
+            layouts=(("problem", "answer"),),
         ),
         splits={"test": 500},
         licence="MIT",
@@ -41,7 +43,6 @@ class Math500(MathBenchmark):
                 wrong=("\\boxed{\\frac{8}{7}}", "\\boxed{7, 8}", "\\boxed{\\frac78} or \\boxed{1}", "not \\boxed{7/8}"),
             ),
         ),
-        notes="The hub's revision is not pinned.",
     )
 
     def read(self, row: dict[str, Any], id: str) -> Problem:
