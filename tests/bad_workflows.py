@@ -326,9 +326,12 @@ class NoProblems(GoodTask):
         return [] if split == "test" else super().problems(split)
 
 
+_CALLS = iter(range(1, 10**6))  # seeds 1 and 2, and all that are asked for in turn, give different orders
+
+
 class Shuffles(GoodTask):
     def problems(self, split: str) -> Sequence[Problem]:
-        return Random().sample(super().problems(split), 3)
+        return Random(next(_CALLS)).sample(super().problems(split), 3)
 
 
 class RaisesOnText(GoodTask):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import permutations
@@ -34,14 +35,30 @@ NEAR = Fraction(1, 1000)  # decimals closer than this, and not equal, are left t
 
 _PHRASE = re.compile(r"(?i)\banswer\s*(?:is|are|:|=)+\s*:?")
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u0300-\u036f\u200b-\u200f\u202a-\u202e\u2060-\u2069\u20d0-\u20ff\ufe00-\ufe0f\ufeff\ud800-\udfff]")  # fmt: skip
-_TOWER = re.compile(r"\*\*|\^\s*[^\s^,]{0,40}\^|\^\s*\{?\s*[-+]?\d{4}|\d{60}|\d[eE][-+]?\d{3}|\d[eE]\d{3}|!")
+_TOWER = re.compile(
+    r"\*\*|\^\s*(?:\{[^{}]{0,40}\^|\([^()]{0,40}\^|(?:\\?\w|\{[^{}]{0,40}\}|\([^()]{0,40}\))\s*\^)|\^\s*[{(]?\s*[-+]?\d{4}|\d{60}|\d[eE][-+]?\d{3}|\d[eE]\d{3}|!"
+)
 _NOT = re.compile(r"(?i)^\W*(?:not|never)\b|\\not\b|\\neq?\b|≠|!=|\\lnot|\\neg\b|\b(?:or|either|maybe|perhaps)\b|\\(?:lor|vee)\b|\|\|")  # fmt: skip
-_MARKS = (",", "\\pm", "±", "\\mp", ";", "\\approx", "\\cup", "\\{")
+_MARKS = (",", "\\pm", "±", "\\mp", ";", "\\approx", "\\cup", "\\{", "|", "\\mid", "&", "\\\\")
+_STEP = re.compile(
+    r"\\(?:to|gets|mapsto|implies|iff|therefore|because|(?:long|Long|hook|up|down|ne|se)?(?:left|Left)?(?:right|Right)?arrow)(?![A-Za-z])|[=-]>|[\u2190-\u21ff\u27f0-\u27ff\u2234\u2235]"
+)
+_FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
+_GAP = r"(?:\\[ ,;:!]|[\s~])+"
+_APART = re.compile(rf"[\d.]{_GAP}[\d.]")
+_SPACED = re.compile(rf"(?<![\d.,])\d{{1,3}}(?:{_GAP}\d{{3}})+(?![\d.,])")
+_MIXED = re.compile(rf"(?<![\d/.,])(\d+){_GAP}(\d+)/(\d+)(?![\d/.,])")
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z][A-Za-z'\u2019]+")
+_CLAIMING = re.compile(
+    r"(?:is|are|was|does)(?:n't)?|be|cannot|can't|but|no|nor|none|neither|nothing|wrong|false|incorrect|except|than|instead|rather"
+)
+UNIT_WORDS = 3  # which may follow a number: "square centimetres each"
+_BASE = re.compile(r"\d_\{?\s*(\d+|[a-z]+)\s*\}?")
 _BETWEEN_NUMBERS = re.compile(r"^[^=A-Za-z\\]*=|\\(?:frac|sqrt)[^=A-Za-z]*=")
 _TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}")
 _SHORT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
 _SHORT_ROOT = re.compile(r"\\sqrt\s*(\d)")
-_BLANK = re.compile(r"\\[,;:! ]|\\(?:left|right|displaystyle|quad|qquad)(?![A-Za-z])|\s|~|\$|\\\$|\{\}")
+_BLANK = re.compile(r"(?<!\\)\\[,;:! ]|\\(?:left|right|displaystyle|quad|qquad)(?![A-Za-z])|\s|~|\$|\\\$|\{\}")
 _GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?![\d,])")
 _THIN_COMMA = re.compile(r"\{,\}|,\\!\s?")
 _BRACKET = re.compile(r"[(\[]|\\\{")
@@ -53,30 +70,36 @@ _RATIO = re.compile(r"([-+]?)(?:\\frac\{([-+]?\d+)\}\{(\d+)\}|(\d+)/(\d+))")
 
 
 def grade_math(
-    gold: str | Sequence[str], text: str | None, kind: str = "answer", *, tolerance: float | None = None
+    gold: str | Sequence[str],
+    text: str | None,
+    kind: str = "answer",
+    *,
+    tolerance: float | Sequence[float | None] | None = None,
 ) -> Score:
     """1 if the reply's answer is the gold answer, else 0. Several golds are parts of one answer: all are needed, in any
-    order, and nothing else. `tolerance` (absolute) applies to numbers. Raises WorkerFailed only when the gold answer
-    itself cannot be handled, or no worker can be had: then nothing is known about the reply."""
+    order, and nothing else. `tolerance` (absolute; one for all golds, or one for each) applies to numbers. Raises
+    WorkerFailed only when the gold answer itself cannot be handled, or no worker can be had: then nothing is known about
+    the reply."""
     if kind != "answer":
         return Score(0.0, f"this task grades answers, not {kind}")
     answers, why = read_answers(text or "")
     golds = (gold,) if isinstance(gold, str) else tuple(gold)
+    tolerances = tuple(tolerance) if isinstance(tolerance, Sequence) else (tolerance,) * len(golds)
     score = Score(0.0, why)
     for answer in answers:  # each of them has to be right
-        score = _all_graded(golds, answer, why, tolerance)
+        score = _all_graded(tuple(zip(golds, tolerances, strict=True)), answer, why)
         if score.value == 0.0:
             return score._replace(why=f"two different boxed answers: {score.why}") if len(answers) > 1 else score
     return score
 
 
-def _all_graded(golds: tuple[str, ...], answer: str, why: str, tolerance: float | None) -> Score:
+def _all_graded(golds: tuple[tuple[str, float | None], ...], answer: str, why: str) -> Score:
     if len(golds) == 1:
-        return _graded(golds[0], answer, why, tolerance)
+        return _graded(golds[0][0], answer, why, golds[0][1])
     parts = _split(answer)
     if len(parts) != len(golds) or len(golds) > PARTS:
         return Score(0.0, f"{len(parts)} answers, expected {len(golds)}", answer)
-    right = [[_graded(g, part, why, tolerance).value == 1.0 for part in parts] for g in golds]
+    right = [[_graded(g, part, why, tolerance).value == 1.0 for part in parts] for g, tolerance in golds]
     matched = any(all(right[i][j] for i, j in enumerate(order)) for order in permutations(range(len(parts))))
     return Score(float(matched), f"{why}: {'all' if matched else 'not all'} of {len(golds)} answers", answer)
 
@@ -127,6 +150,7 @@ def _line(text: str, why: str) -> tuple[tuple[str, ...], str]:
 
 
 def _graded(gold: str, answer: str, where: str, tolerance: float | None) -> Score:
+    answer = _MIXED.sub(r"\1\\frac{\2}{\3}", answer)
     if refusal := _refusal(gold, answer):
         return Score(0.0, f"{where}: {refusal}")
     ours, theirs = _normal(gold), _normal(answer)
@@ -155,6 +179,17 @@ def _refusal(gold: str, answer: str) -> str:
         return "a tower, a huge power or a factorial"
     if _NOT.search(answer) and not _NOT.search(gold):
         return "negated, or an alternative"
+    if _FOREIGN_DIGIT.search(answer):
+        return "digits that are not 0-9"
+    if _STEP.search(answer) and not _STEP.search(gold):
+        return "a derivation, not an answer"
+    if _APART.search(_SPACED.sub("", answer)) and not _APART.search(gold):
+        return "numbers next to one another"
+    new_words = _words(answer) - _words(gold)
+    if new_words.total() > UNIT_WORDS or any(map(_CLAIMING.fullmatch, new_words)):
+        return "a sentence, not an answer"
+    if (bases := set(_BASE.findall(answer))) and bases != set(_BASE.findall(gold)):
+        return "another base than the gold answer's"
     bare_gold, bare = _normal(gold), _normal(answer)
     for mark in _MARKS:
         allowed = bare_gold.count(mark) + (mark == "," and "\\pm" in bare_gold)  # which may be written out
@@ -165,6 +200,11 @@ def _refusal(gold: str, answer: str) -> str:
     if "=" in bare and "=" not in bare_gold and _BETWEEN_NUMBERS.search(bare):
         return "an equation between numbers"
     return ""
+
+
+def _words(text: str) -> Counter[str]:
+    """The words of a text, commands of LaTeX and single letters apart."""
+    return Counter(word.casefold().replace("\u2019", "'") for word in _WORD.findall(_TEXT.sub(r" \1 ", text)))
 
 
 def _depth(text: str) -> int:

@@ -9,6 +9,7 @@ replaced by another fork within milliseconds, and its item is tried once more. A
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -18,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,14 +37,15 @@ class Pool:
 
     def __init__(self, size: int, command: tuple[str, ...] = (sys.executable, "-m", "llm_marl_envs.grading.workers")):
         self.command = command
+        self.owner = os.getpid()
         self.idle: queue.LifoQueue[subprocess.Popen[bytes] | None] = queue.LifoQueue()
         self.size = size
         for _ in range(size):
             self.idle.put(None)
 
     def ask(self, gold: str, answer: str, tolerance: float | None = None) -> dict[str, Any]:
-        """{"equal": whether Math-Verify finds them equal, "read": whether it could read the answer}, or {"late": why}
-        when comparing them failed twice. Raises WorkerFailed when no worker can be had."""
+        """{"equal": whether Math-Verify finds them equal, "read": whether it could read the answer, "seconds": CPU time},
+        or {"late": why} when comparing them failed twice. Raises WorkerFailed when no worker can be had."""
         request = json.dumps({"gold": gold, "answer": answer, "tolerance": tolerance}).encode() + b"\n"
         worker, reason = self.idle.get(), ""
         try:
@@ -57,12 +60,19 @@ class Pool:
                     reason = f"{type(bad).__name__}: {bad}"
                     worker = _end(worker)
             raise WorkerFailed(f"Math-Verify's worker was lost {ATTEMPTS} times over one comparison ({reason})")
+        except BaseException:
+            worker = _end(worker)  # interrupted, it still owes an answer, which the next caller would take for its own
+            raise
         finally:
             self.idle.put(worker)
 
     def _start(self) -> subprocess.Popen[bytes]:
         worker = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            process_group=0,  # ctrl-C is for the process that owns the pool
         )
         try:
             if json.loads(_line(worker, START_S)) != "ready":
@@ -73,7 +83,9 @@ class Pool:
         return worker
 
     def close(self) -> None:
-        """End the workers that are idle; waits for the others."""
+        """End the workers that are idle; waits for the others. A fork of the owner leaves them alone."""
+        if os.getpid() != self.owner:
+            return
         for _ in range(self.size):
             _end(self.idle.get())
         for _ in range(self.size):
@@ -95,11 +107,13 @@ def _line(worker: subprocess.Popen[bytes], seconds: float) -> bytes:
 
 def _end(worker: subprocess.Popen[bytes] | None) -> None:
     if worker is not None:
-        worker.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)  # with its child, which may be busy
         worker.wait()
         for pipe in (worker.stdin, worker.stdout):
-            if pipe is not None:
-                pipe.close()
+            with contextlib.suppress(OSError):  # what could not be written is flushed once more
+                if pipe is not None:
+                    pipe.close()
 
 
 def shared() -> Pool:
@@ -155,7 +169,7 @@ def _serve() -> None:
     for line in sys.stdin.buffer:
         answer, why = None, ""
         for _ in range(ATTEMPTS):
-            child = child or _Child()
+            child = child or _Child((0, out.fileno()))
             answer, why = child.ask(line)
             if answer is not None:
                 break
@@ -166,19 +180,22 @@ def _serve() -> None:
 
 
 class _Child:
-    """A fork that compares, and can be lost."""
+    """A fork that compares, and can be lost. It closes the `foreign` descriptors, which are the worker's alone: were they
+    left open, nobody would notice the worker's death."""
 
-    def __init__(self) -> None:
+    def __init__(self, foreign: Iterable[int]) -> None:
         requests, self.requests = os.pipe()
         self.answers, answers = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                os.close(self.requests)
-                os.close(self.answers)
+                for descriptor in (self.requests, self.answers, *foreign):
+                    os.close(descriptor)
                 with os.fdopen(requests, "rb") as lines:
                     for line in lines:
+                        signal.setitimer(signal.ITIMER_REAL, WALL_S + 1)  # deadly, for a child that outlives its worker
                         os.write(answers, json.dumps(_guarded(json.loads(line))).encode() + b"\n")
+                        signal.setitimer(signal.ITIMER_REAL, 0)
             finally:
                 os._exit(0)
         os.close(requests)
@@ -186,9 +203,10 @@ class _Child:
 
     def ask(self, line: bytes) -> tuple[bytes | None, str]:
         """The child's answer; or None, and why there is none."""
-        os.write(self.requests, line)
         clock = (~self.pid << 3) | 2  # the child's CPU seconds
         cpu, wall = time.clock_gettime(clock), time.monotonic()
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
+            os.write(self.requests, line)
         poller = select.poll()
         poller.register(self.answers, select.POLLIN)
         while True:
@@ -206,8 +224,9 @@ class _Child:
 
 
 def _guarded(request: dict[str, Any]) -> dict[str, Any]:
+    began = time.process_time()
     try:
-        return compare(**request)
+        return {**compare(**request), "seconds": time.process_time() - began}
     except MemoryError:
         os._exit(1)  # too little is left to go on with
     except Exception as bad:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,14 +11,13 @@ from llm_marl_envs.tasks.base import Benchmark, Card, Example, HubData, Problem,
 from llm_marl_envs.tasks.families.mathematics import ANSWER, text_of
 
 SEVERAL = "Give the final answer in \\boxed{}; several answers go into one box, joined by commas."
-_NUMBERS = re.compile(r"[-+]?[0-9.]+(?:e[-+]?[0-9]+)?")
 
 
 class Gold(NamedTuple):
-    """All answers that are needed, and the absolute error that numbers may have."""
+    """All answers that are needed, and the absolute error that each may have, if it is a number."""
 
     answers: tuple[str, ...]
-    tolerance: float | None
+    tolerances: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -77,15 +75,18 @@ class OlympiadBench(Benchmark):
         bare = tuple(a.strip().strip("$").strip() for a in answers)
         several = len(bare) > 1 or bool(row.get("is_multiple_answer"))
         question = Question(id, text_of(row, "question", id), answer_format=SEVERAL if several else ANSWER)
-        return Problem(question, Gold(bare, self._tolerance(row.get("error"), id)))
-
-    @staticmethod
-    def _tolerance(error: Any, id: str) -> float | None:
-        if error is None or error == "":
-            return None
-        if not _NUMBERS.fullmatch(str(error)):
-            return None  # several tolerances, one an answer: then the answers are compared exactly
-        return float(error)
+        return Problem(question, Gold(bare, _tolerances(row.get("error"), len(bare), id)))
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
-        return grade_math(problem.gold.answers, text, kind, tolerance=problem.gold.tolerance)
+        return grade_math(problem.gold.answers, text, kind, tolerance=problem.gold.tolerances)
+
+
+def _tolerances(error: Any, answers: int, id: str) -> tuple[float | None, ...]:
+    """One for each answer, from "1e-1" (which holds for all) or "1e-1,,1e-2"."""
+    try:
+        read = [float(part) if part.strip() else None for part in str("" if error is None else error).split(",")]
+    except ValueError:
+        raise DataError(f"{id}: expected numbers joined by commas in 'error', got {error!r:.80}") from None
+    if len(read) not in (1, answers):
+        raise DataError(f"{id}: expected one tolerance, or {answers}, in 'error', got {error!r:.80}")
+    return tuple(read * answers if len(read) == 1 else read)

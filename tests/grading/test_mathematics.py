@@ -28,6 +28,9 @@ RIGHT = [
     ("x \\in [-2,7]", "[-2,7]"), ("y = 2x + 3", "2x+3"), ("864 \\mbox{ inches}^2", "864"), ("(2,\\infty)", "(2, \\infty)"),
     ("\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}", "\\begin{bmatrix} 1 \\\\ 2 \\end{bmatrix}"), ("6 - 5i", "-5i+6"),
     ("1 \\pm \\sqrt{19}", "1+\\sqrt{19}, 1-\\sqrt{19}"), ("(x+1)^2", "x^2+2x+1"), ("\\frac43", "\\frac{4}{3}"), (".5", "0.50"),
+    ("(x+1)^3", "x^3+3x^2+3x+1"), ("x^3+3x^2+3x+1", "(x+1)^3"), ("3/2", "1 1/2"), ("\\frac{3}{2}", "1 \\frac12"), ("1234", "1 234"),
+    ("1234567", "1\\,234\\,567"), ("7", "7 \\text{ square centimetres}^2"), ("52_8", "52_{8}"), ("|x|", "|x|"), ("(2,3)", "(2, 3)"),
+    ("7 \\text{ if it is odd}", "7 \\text{ if it is odd}"), ("e^{x^2}", "e^{x^{2}}"),
 ]  # fmt: skip
 WRONG = [
     ("\\frac{1}{2}", "\\frac{2}{1}"), ("\\frac{1}{3}", "0.3333"), ("3", "1,2,3"), ("3", "3 or 4"), ("3", "2=3"), ("7", "\\pm 7"),
@@ -36,7 +39,10 @@ WRONG = [
     ("2k+2", "2k+3"), ("\\sqrt{51}", "7.14"), ("12", "1 2 3"), ("5", "five"), ("0.5", "0.51"), ("1234", "1,23,4"), ("10", "10x"),
     ("7", "9^{9^{9}}"), ("7", "9**9"), ("7", "1e999"), ("7", "7^{1000000}"), ("7", "(" * 50 + "7" + ")" * 50), ("7", ""),
     ("7", "3=7=7"), ("7", "\\boxed{6}7"), ("x", "\\int_0^1 \\sin(\\cos(\\exp(x^x))) dx"), ("7", "x" * 400), ("7", "7 \\lor 8"),
-    ("\\{3, 500\\}", "3500"), ("(3,500)", "3500"),
+    ("\\{3, 500\\}", "3500"), ("(3,500)", "3500"), ("35", "3 5"), ("35", "3\\,5"), ("11/2", "1 1/2"), ("7", "\u0667"), ("7", "\uff17"),
+    ("7", "8 | 7"), ("7", "8 \\to 7"), ("7", "8 \\mid 7"), ("7", "8 \\implies 7"), ("7", "8 \\Longleftrightarrow 7"), ("7", "8 -> 7"),
+    ("7", "8 => 7"), ("7", "8 \u2192 7"), ("7", "8 & 7"), ("7", "8 \\\\ 7"), ("7", "7 \\text{ is wrong}"), ("7", "\\text{not }7"),
+    ("7", "7 \\text{ would be what a careless reader says}"), ("7", "7_8"), ("52_8", "52_7"), ("7", "2^{2^{2^2}}"), ("7", "2^2^2"),
 ]  # fmt: skip
 
 
@@ -97,6 +103,8 @@ def test_tolerance():
     assert grade_math("\\pi", "\\boxed{3.16}", tolerance=0.01).value == 0.0
     assert grade_math("\\pi", "\\boxed{3.14}").value == 0.0
     assert grade_math("2", "\\boxed{2.05}", tolerance=0.1).value == 1.0
+    assert grade_math(("1.0", "2.0"), "\\boxed{2.04, 1.4}", tolerance=(0.5, 0.05)).value == 1.0
+    assert grade_math(("1.0", "2.0"), "\\boxed{2.4, 1.04}", tolerance=(0.5, 0.05)).value == 0.0
 
 
 def test_other_kinds():
@@ -190,6 +198,61 @@ def test_a_killed_worker_is_replaced_and_its_item_tried_again():
         pool.close()
     with pytest.raises(ProcessLookupError):
         os.kill(other.pid, 0)
+
+
+SLOW_ONCE = """
+import json, sys, time
+print('"ready"', flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["gold"] == "slow":
+        time.sleep(1)
+    print(json.dumps({"equal": request["gold"] == request["answer"], "read": True}), flush=True)
+"""
+
+
+def test_an_interrupted_question_is_not_answered_to_the_next_caller():
+    pool = Pool(1, (sys.executable, "-c", SLOW_ONCE))
+    try:
+        assert pool.ask("x", "x")["equal"]
+        old = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            pool.ask("slow", "y")  # its answer would be: not equal
+        signal.signal(signal.SIGALRM, old)
+        assert [pool.ask("x", "x")["equal"], pool.ask("x", "y")["equal"], pool.ask("z", "z")["equal"]] == [
+            True,
+            False,
+            True,
+        ]
+    finally:
+        pool.close()
+
+
+def test_a_child_that_dies_takes_only_its_item(monkeypatch):
+    """The worker's fork is killed at random, also while it is written to: every verdict is still right."""
+    pool = Pool(1)
+    rng, stop = Random(0), threading.Event()
+    assert pool.ask("x+1", "1+x")["equal"]
+    (worker,) = [w for w in pool.idle.queue if w is not None]
+    children = f"/proc/{worker.pid}/task/{worker.pid}/children"
+
+    def kill() -> None:
+        while not stop.wait(rng.uniform(0.01, 0.08)):
+            with open(children) as file:
+                for pid in file.read().split():
+                    os.kill(int(pid), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        verdicts = [pool.ask(f"x+{i}", f"{i + i % 2}+x") for i in range(60)]
+    finally:
+        stop.set()
+        killer.join()
+        pool.close()
+    assert all(v["equal"] == (i % 2 == 0) for i, v in enumerate(verdicts) if "late" not in v)
+    assert sum("late" not in v for v in verdicts) >= 30
 
 
 @pytest.mark.parametrize("program", [DYING, "raise SystemExit", "print('nonsense')"])
