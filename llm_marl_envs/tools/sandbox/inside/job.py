@@ -35,18 +35,20 @@ def limits_of(part: dict) -> dict[int, int]:
     }
 
 
-def prepare() -> None:
-    """Everything that needs no knowledge of the job: a clean interpreter, and streams on the descriptors to come."""
+def furnish() -> None:
+    """Make this interpreter the one that jobs inherit: without us, with streams on the descriptors that they will have."""
     for name in ("server", "job", "roles", "wire", "seccomp", "__main__"):
         sys.modules.pop(name, None)
     sys.path[:] = [p for p in sys.path if p != os.path.dirname(__file__)]
-    for number in (signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.simplefilter("ignore")
     sys.argv = ["program.py"]
     builtins.exit = builtins.quit = sys.exit  # as in an interpreter with `site`
     _make_streams()
+
+
+def prepare() -> None:
+    """What a job's process does before it knows its job."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     take_limits(FIXED)
 
 
@@ -79,7 +81,7 @@ def rehearse() -> None:
 
 
 _REHEARSAL = """
-import math, collections, itertools, re, random, string, functools, heapq, bisect
+import math, collections, itertools, re, string, functools, heapq, bisect
 from typing import List, Dict, Optional
 def f(numbers: List[int]) -> List[float]:
     found = {}

@@ -11,7 +11,6 @@ import builtins
 import contextlib
 import os
 import sys
-import threading
 import traceback
 import types
 
@@ -33,8 +32,14 @@ def run_program(source: str) -> int:
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     code = _guarded(lambda: exec(compile(source, "program.py", "exec", dont_inherit=True), module.__dict__))
-    code = _guarded(lambda: (threading._shutdown(), atexit._run_exitfuncs())) or code  # type: ignore[attr-defined]
+    code = _guarded(_wind_up) or code
     return _guarded(lambda: (sys.stdout.flush(), sys.stderr.flush())) or code
+
+
+def _wind_up() -> None:
+    if threading := sys.modules.get("threading"):
+        threading._shutdown()  # waits for the program's threads
+    atexit._run_exitfuncs()
 
 
 def serve_program(source: str, link: Link) -> int:

@@ -16,7 +16,6 @@ import importlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -28,9 +27,10 @@ import job
 import roles
 from wire import Link
 
-# What most programs import. Each module more is memory that every fork pays for; the others are imported when needed.
+# What most programs import. Each module more is memory that every fork pays for, and `random` and `threading` have work
+# done at every fork (a third of its time): they, and all others, are imported when needed.
 _PRELOADED = """abc bisect collections contextlib copy datetime decimal enum fractions functools heapq io itertools json math
-numbers operator random re string time typing"""
+numbers operator re string time typing"""
 Live = Callable[
     [dict, list[int]], None
 ]  # a part and its descriptors: source, stdin, stdout, stderr, and the link if any
@@ -193,6 +193,8 @@ def _cleaned(work: str) -> bool:
         entries = list(os.scandir(work))
         for entry in entries[:_MOST_FILES]:
             if entry.is_dir(follow_symlinks=False):
+                import shutil  # not before: each job would pay for its memory
+
                 shutil.rmtree(entry.path)
             else:
                 os.unlink(entry.path)
@@ -216,6 +218,7 @@ def main() -> None:
 
         load_filter = seccomp.loader()
     job.rehearse()
+    job.furnish()
     serve(
         socket.socket(fileno=int(control)),
         work,
