@@ -8,6 +8,7 @@ and the folder with its own text, both read-only. So this server needs no contai
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import resource
@@ -72,7 +73,8 @@ def _run(engine: Any, module: Any, folder: Path, part: dict[str, Any]) -> int:
 def main() -> None:
     control, stage, path = sys.argv[1:]
     settings = wasmtime.Config()
-    settings.cache = True  # compiling takes seconds, the machine code is kept
+    with contextlib.suppress(wasmtime.WasmtimeError):  # who has no home has no place for a cache
+        settings.cache = True  # compiling takes seconds, the machine code is kept
     settings.memory_init_cow = False  # which needs a file larger than a job may write
     engine = wasmtime.Engine(settings)
     module = wasmtime.Module.from_file(engine, path)
