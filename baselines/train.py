@@ -30,7 +30,7 @@ from baselines.progress import Progress
 from baselines.rollout import Start, groups, rollout
 from baselines.runlog import RunLog
 from baselines.types import Episode, Sampling
-from llm_marl_envs.catalog import EnvSpec, make_task, make_workflow
+from llm_marl_envs.catalog import EnvSpec, check_tools, make_task, make_workflow
 from llm_marl_envs.errors import ConfigError, UnknownName
 from llm_marl_envs.protocol import Workflow
 from llm_marl_envs.rewards import reward_rule
@@ -55,6 +55,7 @@ class Team:
         task, workflow, method = self.args.knobs()
         self.task: Task = make_task(self.args.task, **task)
         self.workflow: Workflow = make_workflow(self.args.workflow, **workflow)
+        check_tools(self.task, self.workflow)
         self.method: Method = make_method(self.args.method, **method)
         self.route: PolicyRouter = self.method.route(self.workflow.roster)
         self.spec = EnvSpec.of(self.task, self.workflow)

@@ -1,6 +1,6 @@
-"""Task cards: a page for each task, made from its code alone.
+"""Cards: a page for each task and one for all workflows, made from their code alone.
 
-python -m llm_marl_envs.cards docs/tasks
+python -m llm_marl_envs.cards docs
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from llm_marl_envs.catalog import find_class, make_task, names
+from llm_marl_envs.catalog import find_class, make_task, missing_tools, names
 from llm_marl_envs.tasks.base import Benchmark, Card, Problem, Question
 
-PACKAGE = "llm_marl_envs.tasks"
+PACKAGE, WORKFLOWS = "llm_marl_envs.tasks", "llm_marl_envs.workflows"
 LONGEST = 160  # characters of a value in an example
 HEAD = "<!-- Made by `make cards` from the code; edit that. -->\n"
 
@@ -38,6 +38,40 @@ def overview() -> str:
         metric, licence = (card.metric, card.licence) if card else ("see its card", "procedural: needs no data")
         lines.append(f"| [{name}]({name}.md) | {_family(cls)} | {metric} | {splits} | {licence} |")
     return f"{HEAD}\n# Tasks\n\n" + "\n".join(lines) + "\n"
+
+
+def workflows() -> str:
+    """All workflows: what they are, who speaks, their knobs, and the tasks that have the tools they need."""
+    tasks = {name: make_task(name) for name in names(PACKAGE)}
+    rows, parts = [], []
+    for name in names(WORKFLOWS):
+        cls = find_class(WORKFLOWS, name)
+        workflow: Any = cls()
+        needs = sorted(getattr(workflow, "needs", ()))
+        fit = [task for task, made in tasks.items() if not missing_tools(made, workflow)]
+        fed = [task for task, made in tasks.items() if task not in fit and "search" in needs and hasattr(made, "corpus")]
+        where = (
+            "all"
+            if len(fit) == len(tasks)
+            else "; ".join(
+                part
+                for part in (", ".join(fit), f"with a corpus or retriever: {', '.join(fed)}" if fed else "")
+                if part
+            )
+        )
+        roster = workflow.roster
+        late = {roster.role(agent) for agent in roster.spawned}
+        roles = ", ".join(
+            f"{role} x {len(roster.of(role))}{' (spawned)' if role in late else ''}" for role in roster.roles
+        )
+        rows.append(f"| [{name}](#{name}) | {roles} | {', '.join(needs) or 'none'} | {where} |")
+        source = (inspect.getdoc(inspect.getmodule(cls)) or "").partition("\n")[0]
+        parts.append(
+            f"## {name}\n\n{source}\n\n{inspect.getdoc(cls)}\n\n{_knobs(cls)}\n"
+            f"An episode to read: [tests/golden/{name}.txt](../tests/golden/{name}.txt)\n"
+        )
+    table = "\n".join(["| workflow | roles by default | tools it needs | tasks it plays |", "|---|---|---|---|", *rows])
+    return f"{HEAD}\n# Workflows\n\n{table}\n\n" + "\n".join(parts)
 
 
 def _family(cls: type) -> str:
@@ -128,12 +162,13 @@ def _fenced(text: str) -> str:
 
 
 def pages() -> dict[str, str]:
-    """File name -> text, of all cards and the overview."""
-    return {f"{name}.md": card_of(name) for name in names(PACKAGE)} | {"README.md": overview()}
+    """File name in the folder of documents -> text."""
+    cards = {f"tasks/{name}.md": card_of(name) for name in names(PACKAGE)}
+    return cards | {"tasks/README.md": overview(), "workflows.md": workflows()}
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tasks").mkdir(parents=True, exist_ok=True)
     for file, text in pages().items():
         (folder / file).write_text(text, encoding="utf-8")

@@ -139,8 +139,27 @@ def share_knobs(task: str, workflow: str, knobs: Mapping[str, Any]) -> tuple[dic
     )
 
 
+def missing_tools(task: Task, workflow: Workflow) -> tuple[str, ...]:
+    """The tools that a workflow's agents use (its `needs`, if it has any) and the task has not."""
+    return tuple(sorted(set(getattr(workflow, "needs", ())) - set(task.tools)))
+
+
+def check_tools(task: Task, workflow: Workflow) -> None:
+    """Raises ConfigError unless the task has all tools that the workflow's agents use."""
+    if not (missing := missing_tools(task, workflow)):
+        return
+    names = name_of("llm_marl_envs.workflows", workflow), name_of("llm_marl_envs.tasks", task)
+    if any(f.name == "corpus" for f in dataclasses.fields(task)):  # type: ignore[arg-type]
+        remedy = "give it corpus='wiki.jsonl.gz', corpus='atlas' to try, or retriever='http://...'"
+    else:
+        remedy = "docs/workflows.md says which tasks have it"
+    raise ConfigError(
+        f"{names[0]} uses the tool {missing[0]!r}; {names[1]} has {', '.join(task.tools) or 'no tools'}: {remedy}"
+    )
+
+
 def env_ids() -> tuple[str, ...]:
-    """All environment ids."""
+    """All environment ids; `check_tools` says whether a task has what a workflow needs."""
     tasks, workflows = names("llm_marl_envs.tasks"), names("llm_marl_envs.workflows")
     return tuple(f"{task}/{workflow}-{VERSION}" for task in tasks for workflow in workflows)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pettingzoo import AECEnv
 
-from llm_marl_envs.catalog import EnvSpec
+from llm_marl_envs.catalog import EnvSpec, check_tools
 from llm_marl_envs.errors import InvalidAction, SessionOver, ToolFailed, UnknownName
 from llm_marl_envs.protocol import Ask, UseTool, Workflow
 from llm_marl_envs.rewards import Outcome, Rule, outcome_of, reward_rule, rewards_of
@@ -75,6 +75,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
             split = "train" if "train" in task.splits else task.splits[0]
         if split not in task.splits:
             raise UnknownName(f"split of {type(task).__name__}", split, task.splits)
+        check_tools(task, workflow)
         self.task, self.workflow, self.split, self.limits = task, workflow, split, limits
         self.env_spec = spec or EnvSpec.of(task, workflow)
         self.rule = reward_rule(reward)

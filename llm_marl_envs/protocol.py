@@ -148,7 +148,8 @@ class Roster:
 
 
 class Workflow(Protocol):
-    """A frozen dataclass: its fields are the knobs, `roster` says who may exist, `talk` what they do."""
+    """A frozen dataclass: its fields are the knobs, `roster` says who may exist, `talk` what they do. If its agents use tools
+    it has `needs`, their names."""
 
     @property
     def roster(self) -> Roster: ...

@@ -41,6 +41,25 @@ WELL_FORMED = (
     "\\boxed{3}",
     "STRATEGY 1: count\nSTRATEGY 2: add",
     "STRATEGY 1: a\nSTRATEGY 2: b\nSTRATEGY 3: c\nSTRATEGY 4: d",
+    "<think>Who?</think><search>capital of Peru</search>",
+    "<search>one</search><search>two</search>",
+    "<think>Enough.</think><stop>",
+    'Doc 1(Title: "Lima") Lima is the capital of Peru.\nDoc 2(Title: "Oslo") Oslo is not.',
+    "<keep>2, 1</keep>",
+    "<answer>Lima</answer>",
+    "<answer>unknown</answer>",
+    "<verify>approve</verify>",
+    "<verify>reject</verify>",
+    "<verify>yes</verify>",
+    "<verify>no</verify>",
+    "RIGHT\nIt adds up.",
+    "WRONG\nIt does not.",
+    "Final answer: 4",
+    "```python\nassert f(2) == 4\n```",
+    "all tests passed",
+    "worker_0: count\nworker_1: add\nworker_3: check",
+    "worker_0 -> worker_1\nworker_1 -> all",
+    "TO worker_1: use 2\n<python>print(2 + 2)</python>",
 )
 GARBAGE = (
     "",
@@ -58,8 +77,8 @@ GARBAGE = (
 
 
 def random_reply(rng: Random, choices: Sequence[str] = ()) -> str:
-    """Well-formed, garbage or empty, by chance; from the menu half of the time if there is one."""
-    if choices and rng.random() < 0.5:
+    """Well-formed, garbage or empty, by chance; from the menu most of the time if there is one."""
+    if choices and rng.random() < 0.7:
         return rng.choice(choices)
     return rng.choice(WELL_FORMED if rng.random() < 0.6 else GARBAGE)
 

@@ -1,4 +1,4 @@
-"""The task cards in docs/tasks are what the code makes of itself now."""
+"""The cards in docs are what the code makes of itself now."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pytest
 from llm_marl_envs.cards import pages
 from llm_marl_envs.catalog import names
 
-FOLDER = Path(__file__).parent.parent / "docs" / "tasks"
+FOLDER = Path(__file__).parent.parent / "docs"
 
 
 def test_every_task_has_a_card_and_no_card_is_stale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LLM_MARL_DATA", raising=False)
     made = pages()
-    assert {path.name for path in FOLDER.iterdir()} == set(made)
-    assert {f"{name}.md" for name in names("llm_marl_envs.tasks")} < set(made)
+    assert {f"tasks/{path.name}" for path in (FOLDER / "tasks").iterdir()} == set(made) - {"workflows.md"}
+    assert {f"tasks/{name}.md" for name in names("llm_marl_envs.tasks")} < set(made)
+    assert all(f"\n## {name}\n" in made["workflows.md"] for name in names("llm_marl_envs.workflows"))
     for file, text in made.items():
         assert (FOLDER / file).read_bytes().decode() == text, f"{file} is stale: run `make cards`"

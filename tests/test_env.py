@@ -8,17 +8,18 @@ import random
 import numpy as np
 import pettingzoo
 import pytest
+from fitting import KNOBS, made
 from pettingzoo.test import api_test, parallel_api_test, render_test, seed_test, state_test
 from pettingzoo.utils.conversions import turn_based_aec_to_parallel
 from toys import Capitals, Crew, Lookup
 
 from llm_marl_envs import Limits, Status, WorkflowEnv, env_ids, make, minus_cost
-from llm_marl_envs.errors import InvalidAction, SessionOver, UnknownName
+from llm_marl_envs.errors import ConfigError, InvalidAction, SessionOver, UnknownName
 from llm_marl_envs.rewards import own
 from llm_marl_envs.spaces import UnicodeText
 
 
-@pytest.fixture(params=env_ids())
+@pytest.fixture(params=KNOBS)
 def env_id(request) -> str:
     return request.param
 
@@ -36,38 +37,54 @@ def scripted(env_id: str, *texts: str, problem: str | int | None = 0, **knobs) -
     return played(env, *(text.replace("GOLD", gold) for text in texts))
 
 
+def test_a_workflow_whose_tools_are_missing_is_refused():
+    assert len(KNOBS) < len(env_ids())
+    with pytest.raises(
+        ConfigError, match=r"search_answer uses the tool 'search'; arithmetic has no tools: docs/workflows\.md"
+    ):
+        make("arithmetic/search_answer-v0")
+    with pytest.raises(
+        ConfigError, match="search_answer uses the tool 'search'; hotpotqa has no tools: give it corpus="
+    ):
+        make("hotpotqa/search_answer-v0")
+    with pytest.raises(ConfigError, match="swarm uses the tool 'search'; snippets has python, run_examples"):
+        make("snippets/swarm-v0", tools=("python", "search"))
+    assert make("hotpotqa/search_answer-v0", given=("a passage",)).workflow.needs == frozenset()  # type: ignore[attr-defined]
+
+
 # PettingZoo's own tests; their random actions are UnicodeText samples: garbage.
 
 
 def test_pettingzoo_api(env_id, example_dir):
-    api_test(make(env_id, data_dir=example_dir), num_cycles=100)
+    api_test(made(env_id, data_dir=example_dir), num_cycles=100)
 
 
 def test_pettingzoo_seeds(env_id, example_dir):
-    seed_test(lambda: make(env_id, data_dir=example_dir), num_cycles=100)
+    seed_test(lambda: made(env_id, data_dir=example_dir), num_cycles=100)
 
 
 def test_pettingzoo_rendering(env_id, example_dir, capsys):
-    render_test(lambda render_mode: make(env_id, data_dir=example_dir, render_mode=render_mode))
+    render_test(lambda render_mode: made(env_id, data_dir=example_dir, render_mode=render_mode))
     assert "says:" in capsys.readouterr().out
 
 
 def test_pettingzoo_state(env_id, example_dir):
-    env = make(env_id, data_dir=example_dir)
-    state_test(env, turn_based_aec_to_parallel(make(env_id, data_dir=example_dir)))
+    env = made(env_id, data_dir=example_dir)
+    state_test(env, turn_based_aec_to_parallel(made(env_id, data_dir=example_dir)))
     env.reset(seed=0)
     assert env.state() == {"messages": ()}
+    speaker = env.agent_selection
     env.step("my words")
-    assert env.state() == {"messages": ({"role": env.possible_agents[0], "content": "my words"},)}
+    assert env.state()["messages"][0] == {"role": speaker, "content": "my words"}
 
 
 def test_pettingzoo_parallel(env_id, example_dir):
-    parallel_api_test(turn_based_aec_to_parallel(make(env_id, data_dir=example_dir)), num_cycles=100)
+    parallel_api_test(turn_based_aec_to_parallel(made(env_id, data_dir=example_dir)), num_cycles=100)
 
 
 @pytest.mark.skipif(not hasattr(pettingzoo, "make"), reason="this PettingZoo has no registry")
 def test_pettingzoo_registry(env_id, example_dir):
-    env = pettingzoo.make("aec", env_id, data_dir=example_dir, reward="own")
+    env = pettingzoo.make("aec", env_id, data_dir=example_dir, reward="own", **KNOBS[env_id])
     assert env.unwrapped.metadata["name"] == env_id
     assert env.unwrapped.split in env.unwrapped.task.splits
     api_test(env, num_cycles=10)
@@ -133,7 +150,7 @@ def test_episodes_without_any_seed_differ_between_environments():
 
 def test_global_generators_are_untouched(env_id, example_dir):
     before = random.getstate(), pickle.dumps(np.random.get_state())
-    env = make(env_id, data_dir=example_dir, render_mode="ansi")
+    env = made(env_id, data_dir=example_dir, render_mode="ansi")
     for seed in (None, 0, 1):
         env.reset(seed=seed)
         while env.agents:
@@ -337,7 +354,7 @@ def test_a_pickled_episode_goes_on_identically(env_id, example_dir):
         return [*seen, env.outcome, env.trace().to_json()]
 
     for cut in range(3):
-        env = make(env_id, data_dir=example_dir, render_mode="ansi")
+        env = made(env_id, data_dir=example_dir, render_mode="ansi")
         env.reset(seed=4)
         for i in range(cut):
             if not any(env.last()[2:4]):

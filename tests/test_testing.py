@@ -104,7 +104,7 @@ def test_random_play_is_decided_by_its_seed():
 def test_random_play_reaches_both_verdicts_and_garbage():
     verdicts = [
         accepts(reply.text)
-        for seed in range(60)
+        for seed in range(400)
         for call, reply, _ in play_randomly(make_workflow("eval_opt"), seed).events
         if isinstance(call, Ask) and call.agent == "evaluator_0"
     ]

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from fitting import KNOBS, made
 from toys import Capitals, Crew, Interviews, Listed, Lookup
 
 from llm_marl_envs import (
@@ -23,7 +24,6 @@ from llm_marl_envs import (
     Stop,
     Trace,
     WorkflowEnv,
-    env_ids,
     make,
 )
 from llm_marl_envs.errors import TraceError
@@ -131,9 +131,9 @@ def test_failed_and_unfinished_traces_say_so():
     assert TOYS["truncated"]().trace().status is Status.TRUNCATED
 
 
-@pytest.mark.parametrize("env_id", env_ids())
+@pytest.mark.parametrize("env_id", KNOBS)
 def test_random_episodes_of_every_environment(env_id, example_dir):
-    env = make(env_id, data_dir=example_dir)
+    env = made(env_id, data_dir=example_dir)
     env.reset(seed=0, options={"problem": 0})
     for seed in range(30):
         session = play_randomly(env.workflow, seed, env.problem.question)

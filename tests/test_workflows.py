@@ -7,8 +7,10 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
+from playthroughs import SCRIPTS
 
 from llm_marl_envs import Session, Status, make_workflow
+from llm_marl_envs.catalog import names
 from llm_marl_envs.errors import ConfigError, UnknownName
 from llm_marl_envs.session import Play
 from llm_marl_envs.tasks.base import Question
@@ -16,7 +18,7 @@ from llm_marl_envs.testing import check_playthrough, check_workflow, play_random
 from llm_marl_envs.workflows.prompts import boxed, solve
 
 GOLDEN = Path(__file__).parent / "golden"
-WORKFLOWS = ("solo", "eval_opt", "voting", "orch_workers")
+WORKFLOWS = names("llm_marl_envs.workflows")
 QUESTION = Question("q/0", "How many legs have 3 cats?", answer_format="Answer in \\boxed{}.")
 
 KNOBS = [
@@ -28,7 +30,24 @@ KNOBS = [
     *(("voting", {"fallback": fallback}) for fallback in ("digit", "first", "none")),
     *(("orch_workers", {"workers": workers}) for workers in (1, 3, 5)),
     *(("orch_workers", {"too_many": m, "unparseable": u}) for m in ("fail", "cut") for u in ("direct", "fail")),
-]
+    *(("search_answer", {"turns": turns, "every_turn": e}) for turns in (1, 4) for e in (False, True)),
+    *(("search_answer", {"unparseable": u, "abstain": a, "tag": t}) for u, a, t in [("retry", True, "think"), ("stop", False, "reason")]),
+    ("search_answer", {"given": ("one passage", "another")}),
+    *(("route_search", {"turns": turns, "missing": m}) for turns in (1, 4) for m in ("yes", "no")),
+    *(("rewrite_rerank_answer", {"queries": q, "keep": k}) for q, k in [(1, 1), (3, 3), (5, 10)]),
+    *(("solve_verify", {"loops": loops, "missing": m}) for loops in (1, 2, 4) for m in ("approve", "reject")),
+    *(("debate", {"debaters": n, "rounds": r, "early": e}) for n, r, e in [(1, 1, False), (3, 2, True), (5, 3, False)]),
+    *(("debate", {"decide": decide}) for decide in ("majority", "judge")),
+    *(("chain", {"workers": workers}) for workers in (1, 3, 7)),
+    *(("mixture", {"proposers": p, "layers": n}) for p, n in [(1, 1), (3, 2), (4, 3)]),
+    *(("propose_review", {"bundles": n, "rounds": t}) for n, t in [(1, 1), (2, 5), (3, 8)]),
+    *(("propose_review", {"controllers": c, "state": s}) for c, s in [("proposer", "vote"), ("reviewer", "time"), ("none", "both")]),
+    *(("propose_review", {k: v}) for k, v in [("review", False), ("feedback", False), ("history", 0), ("keep_answer", True), ("stop_votes", 1)]),
+    *(("code_and_tests", {"rounds": rounds}) for rounds in (1, 3)),
+    *(("topology", {"agents": agents, "rounds": rounds}) for agents, rounds in [(2, 1), (3, 2), (6, 3)]),
+    *(("swarm", {"workers": w, "rounds": r, "messages": m}) for w, r, m in [(1, 1, True), (4, 3, True), (8, 4, False)]),
+    *(("swarm", {"tools": tools, "tool_calls": n}) for tools, n in [(("search",), 2), (("python", "run_examples"), 1), (("search",), 0)]),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "knobs"), KNOBS, ids=str)
@@ -76,6 +95,19 @@ def test_knobs_are_frozen_checked_and_few(name):
         ("orch_workers", {"workers": -1}, "workers starts at 1; got -1"),
         ("orch_workers", {"too_many": "pay"}, "too_many is 'fail' or 'cut'"),
         ("orch_workers", {"unparseable": "cut"}, "unparseable 'direct' or 'fail'"),
+        ("search_answer", {"turns": 0}, "turns starts at 1; got 0"),
+        ("search_answer", {"tag": "x"}, "tag is 'think' or 'reason'"),
+        ("route_search", {"missing": "maybe"}, "missing is 'yes' or 'no'; got 'maybe'"),
+        ("rewrite_rerank_answer", {"keep": 0}, "queries and keep start at 1; got 3 and 0"),
+        ("solve_verify", {"loops": 0}, "loops starts at 1; got 0"),
+        ("debate", {"decide": "dice"}, "decide is 'majority' or 'judge'; got 'dice'"),
+        ("chain", {"workers": 0}, "workers starts at 1; got 0"),
+        ("mixture", {"layers": 0}, "proposers and layers start at 1; got 3 and 0"),
+        ("propose_review", {"rounds": 0}, "bundles and rounds start at 1"),
+        ("propose_review", {"state": "all"}, "state 'both', 'vote' or 'time'"),
+        ("code_and_tests", {"rounds": 0}, "rounds starts at 1; got 0"),
+        ("topology", {"agents": 1}, "agents starts at 2 and rounds at 1; got 1 and 2"),
+        ("swarm", {"workers": 0}, "workers and rounds start at 1, tool_calls at 0"),
     ],
 )
 def test_impossible_knobs(name, knobs, message):
@@ -122,27 +154,9 @@ def test_long_garbage_is_read_in_linear_time(name, reply):
 
 # Golden playthroughs.
 
-SCRIPTS = {
-    "solo": ("A cat has 4 legs and 3 x 4 = 12. \\boxed{12}",),
-    "eval_opt": (
-        "A cat has 3 legs and 3 x 3 = 9. \\boxed{9}",
-        "Look at the number of legs of one cat. \\boxed{Incorrect}",
-        "A cat has 4 legs and 3 x 4 = 12. \\boxed{12}",
-        "I think this is fine.",
-        "3 x 4 = 12 it stays. \\boxed{12}",
-    ),
-    "voting": ("\\boxed{9}", "4 + 4 + 4 = 12\nSo: \\boxed{12}", "", "Solution 2 counts all legs. \\boxed{2}"),
-    "orch_workers": (
-        "STRATEGY 1: add the legs cat by cat\nSTRATEGY 2: multiply",
-        "4, 8, 12. \\boxed{12}",
-        "3 x 4 = 14. \\boxed{14}",
-        "The second one slipped: 3 x 4 = 12. \\boxed{12}",
-    ),
-}
-
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_golden_playthrough(name, update_golden):
-    text = playthrough(make_workflow(name), QUESTION, SCRIPTS[name])
+    text = playthrough(make_workflow(name), *SCRIPTS[name])
     check_playthrough(GOLDEN / f"{name}.txt", text, update=update_golden)
     assert "status: finished" in text

@@ -1,0 +1,24 @@
+"""Which environments can be made, and what some of them need for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from llm_marl_envs import WorkflowEnv, env_ids, make, make_task, make_workflow
+from llm_marl_envs.catalog import missing_tools, split_id
+
+
+def knobs_for(env_id: str) -> dict[str, str] | None:
+    """What an environment cannot be made without: a corpus, where agents search. None: its agents lack a tool for good."""
+    task, workflow = split_id(env_id)
+    fields = {f.name for f in dataclasses.fields(make_task(task))}  # type: ignore[arg-type]
+    knobs = {"corpus": "atlas"} if {"corpus"} <= fields and getattr(make_workflow(workflow), "needs", ()) else {}
+    return None if missing_tools(make_task(task, **knobs), make_workflow(workflow)) else knobs
+
+
+KNOBS = {env_id: knobs for env_id in env_ids() if (knobs := knobs_for(env_id)) is not None}
+
+
+def made(env_id: str, **given: Any) -> WorkflowEnv:
+    return make(env_id, **KNOBS[env_id], **given)
