@@ -82,7 +82,7 @@ def evaluate(
     from baselines.types import Sampling
     from llm_marl_envs.catalog import make_task
     from llm_marl_envs.errors import UnknownName
-    from llm_marl_envs.trace import TraceWriter
+    from llm_marl_envs.trace_files import TraceWriter
 
     folder = Path(policy)
     is_run = (folder / "args.json").is_file()

@@ -22,7 +22,8 @@ from baselines.runlog import read_lines
 from llm_marl_envs.errors import ConfigError, LLMMarlError, MissingExtra, WriteFailed
 from llm_marl_envs.session import Status
 from llm_marl_envs.stats import Interval
-from llm_marl_envs.trace import Trace, read_traces
+from llm_marl_envs.trace import Trace
+from llm_marl_envs.trace_files import read_traces
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from llm_marl_envs.errors import ConfigError, WriteFailed
-from llm_marl_envs.trace import Trace, TraceWriter
+from llm_marl_envs.trace import Trace
+from llm_marl_envs.trace_files import TraceWriter
 
 KEPT = 2  # checkpoints
 

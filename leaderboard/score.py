@@ -14,7 +14,8 @@ from llm_marl_envs.errors import TraceError
 from llm_marl_envs.rewards import Outcome
 from llm_marl_envs.session import Status
 from llm_marl_envs.stats import Interval, accuracy_of, team_figures
-from llm_marl_envs.trace import Trace, read_traces
+from llm_marl_envs.trace import Trace
+from llm_marl_envs.trace_files import read_traces
 
 SHOWN_REASONS = 5  # refusals quoted in a row; all of them are counted
 

@@ -14,7 +14,8 @@ from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Spawn, Stop, U
 from llm_marl_envs.rewards import Outcome, minus_cost, own, team
 from llm_marl_envs.session import Limits, Play, Session, Status
 from llm_marl_envs.tasks.base import Problem, Question, Score
-from llm_marl_envs.trace import Trace, TraceWriter, read_traces
+from llm_marl_envs.trace import Trace
+from llm_marl_envs.trace_files import TraceWriter, read_traces
 
 __all__ = [
     "Ask",

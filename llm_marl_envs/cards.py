@@ -49,7 +49,9 @@ def workflows() -> str:
         workflow: Any = cls()
         needs = sorted(getattr(workflow, "needs", ()))
         fit = [task for task, made in tasks.items() if not missing_tools(made, workflow)]
-        fed = [task for task, made in tasks.items() if task not in fit and "search" in needs and hasattr(made, "corpus")]
+        fed = [
+            task for task, made in tasks.items() if task not in fit and "search" in needs and hasattr(made, "corpus")
+        ]
         where = (
             "all"
             if len(fit) == len(tasks)

@@ -22,7 +22,7 @@ from llm_marl_envs.catalog import build, env_ids, find_class, make, names, split
 from llm_marl_envs.errors import DataError, LLMMarlError, UnknownName
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.testing import random_reply
-from llm_marl_envs.trace import TraceWriter
+from llm_marl_envs.trace_files import TraceWriter
 
 DESCRIPTION = "Reinforcement learning of teams of language models: environments, training, evaluation, scoring."
 OUT, ERR = Console(), Console(stderr=True)

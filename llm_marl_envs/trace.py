@@ -8,21 +8,16 @@ re-generate a sample of its turns under the policy it names.
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
-import warnings
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 from llm_marl_envs.catalog import VERSION as ENV_VERSION
 from llm_marl_envs.catalog import EnvSpec
-from llm_marl_envs.errors import LLMMarlError, ReplayMismatch, TraceError, WriteFailed
-from llm_marl_envs.protocol import NOTES, Ask, Call, Claim, Malformed, Note, Spawn, Stop, UseTool
+from llm_marl_envs.errors import LLMMarlError, ReplayMismatch, TraceError
+from llm_marl_envs.protocol import NOTES, Ask, Call, Claim, Malformed, Note, Roster, Spawn, Stop, UseTool
 from llm_marl_envs.rewards import Outcome
 from llm_marl_envs.session import Event, Limits, Play, Reply, Session, Status
 from llm_marl_envs.tasks.base import Question
@@ -35,10 +30,6 @@ _DEFAULTS: dict[type, dict[str, Any]] = {
     UseTool: {"args": {}},
     Claim: {"kind": "answer", "about": ""},
 }
-
-
-class TornTrace(UserWarning):
-    """A trace file's last line was cut off (a killed writer); that one episode is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +58,9 @@ class Trace:
         *,
         split: str = "",
         meta: Mapping[str, Any] | None = None,
+        parent: tuple[str, int] | None = None,
     ) -> Trace:
+        """The record of a session. parent: of a fork, the id of the trace that it left and after how many replies."""
         play = session.play
         return cls(
             spec,
@@ -80,7 +73,7 @@ class Trace:
             session.why or (outcome.team.why if outcome and outcome.status is Status.FAILED else ""),
             session.answer,
             outcome.team.value if outcome else None,
-            meta or {},
+            {**(meta or {}), **({"parent": list(parent)} if parent else {})},
         )
 
     @property
@@ -91,6 +84,36 @@ class Trace:
     @property
     def env_id(self) -> str:
         return self.spec.env_id
+
+    @property
+    def roster(self) -> Roster:
+        return self.spec.make_workflow().roster
+
+    @property
+    def parent(self) -> tuple[str, int] | None:
+        """Of a fork: the id of the trace that it left, and after how many replies."""
+        match self.meta.get("parent"):
+            case [str(id), int(turn)]:
+                return id, turn
+        return None
+
+    def check_fork(self, parent: Trace) -> None:
+        """Raises ReplayMismatch unless this trace begins as `parent` does, up to the reply where it says it left it."""
+        if self.parent is None or self.parent[0] != parent.id:
+            raise ReplayMismatch(f"trace {self.id} says its parent is {self.parent}, not {parent.id}", 0)
+        mine, its = ([e.reply for e in t.events if e.reply is not None] for t in (self, parent))
+        turn = self.parent[1]
+        same = self._header() == parent._header() and 0 <= turn <= len(its) and mine[:turn] == its[:turn]
+        if not same:
+            raise ReplayMismatch(
+                f"trace {self.id} does not begin with the first {turn} replies of trace {parent.id}", 0
+            )
+
+    def to_orchestration(self, outcome: Outcome | None = None, *, texts: bool = True) -> dict[str, Any]:
+        """The episode in the public orchestration-trace schema: see `llm_marl_envs.orchestration`."""
+        from llm_marl_envs.orchestration import to_orchestration  # the exporter reads traces, so it imports this module
+
+        return to_orchestration(self, outcome, texts=texts)
 
     def session(self) -> Session:
         """Re-live the episode. Raises ReplayMismatch at the first event that was tampered with or does not follow."""
@@ -291,104 +314,3 @@ def transcript(session: Session, outcome: Outcome | None = None) -> str:
 
 def _indent(text: str) -> str:
     return "\n".join(f"    | {line}" for line in text.split("\n"))
-
-
-class TraceWriter:
-    """Appends traces to a file, one JSON line each; gzipped if the name ends in .gz. Use it in a `with` block.
-
-    Raises WriteFailed when the disk is full or the place is not writable; the traces written before are safe. Appending
-    to a file whose last line was torn first drops that line.
-    """
-
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self.written = 0
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._mend()
-            self._file = self._open()
-        except OSError as bad:
-            raise self._failed(bad) from bad
-
-    def write(self, trace: Trace) -> None:
-        line = trace.to_json().encode() + b"\n"
-        try:
-            self._file.write(line)
-            self._file.flush()
-        except OSError as bad:
-            raise self._failed(bad) from bad
-        self.written += 1
-
-    def close(self) -> None:
-        try:
-            self._file.close()
-        except OSError as bad:
-            raise self._failed(bad) from bad
-
-    def __enter__(self) -> TraceWriter:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def _open(self) -> io.BufferedIOBase | gzip.GzipFile:
-        if self.path.suffix == ".gz":
-            return gzip.open(self.path, "ab", compresslevel=5)
-        return open(self.path, "ab")
-
-    def _mend(self) -> None:
-        if not self.path.exists() or not self.path.stat().st_size:
-            return
-        lines, torn = _whole_lines(self.path)
-        if torn:
-            data = b"".join(line + b"\n" for line in lines)
-            temporary = self.path.with_name(self.path.name + ".mending")
-            temporary.write_bytes(gzip.compress(data, 5) if self.path.suffix == ".gz" else data)
-            temporary.replace(self.path)
-
-    def _failed(self, bad: OSError) -> WriteFailed:
-        return WriteFailed(
-            f"cannot write {self.path}: {bad.strerror or bad}. {self.written} traces were written before and are safe; "
-            f"free some space or choose another place, then run again."
-        )
-
-
-def _whole_lines(path: Path) -> tuple[list[bytes], bool]:
-    """All complete lines of a plain or gzipped file, and whether something incomplete follows them."""
-    torn, chunks = False, []
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        try:
-            while chunk := file.read1(1 << 20):  # read() would lose what stands before a torn end
-                chunks.append(chunk)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as bad:
-            if isinstance(bad, OSError) and not chunks:
-                raise  # not gzipped at all, so neither torn nor ours to mend
-            torn = True
-    *lines, rest = b"".join(chunks).split(b"\n")
-    return lines, torn or bool(rest.strip())
-
-
-def read_traces(path: str | Path) -> Iterator[Trace]:
-    """The traces of a file, plain or gzipped. A torn last line is skipped with a TornTrace warning.
-
-    Raises TraceError, naming the line, if the file is missing, not UTF-8, or any other line is not a trace.
-    """
-    path = Path(path)
-    try:
-        lines, torn = _whole_lines(path)
-    except OSError as bad:
-        raise TraceError(
-            f"cannot read {path}: {bad.strerror or bad}. Expected a file written by TraceWriter."
-        ) from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            yield Trace.from_json(line.decode("utf-8"))
-        except UnicodeDecodeError as bad:
-            raise TraceError(f"{path} line {number} is not UTF-8 ({bad.reason} at byte {bad.start})") from None
-        except TraceError as bad:
-            raise TraceError(f"{path} line {number}: {bad}") from None
-    if torn:
-        warnings.warn(f"{path}: the last line is incomplete; that one episode is lost", TornTrace, stacklevel=2)

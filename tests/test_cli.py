@@ -122,7 +122,7 @@ def test_a_missing_extra_is_named(run, monkeypatch, command):
 
 
 def test_a_full_disk_is_said(run, monkeypatch, tmp_path):
-    from llm_marl_envs import trace
+    from llm_marl_envs import trace_files
 
     class Full:
         def write(self, data: bytes) -> None:
@@ -130,7 +130,7 @@ def test_a_full_disk_is_said(run, monkeypatch, tmp_path):
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr(trace.TraceWriter, "_open", lambda self: Full())
+    monkeypatch.setattr(trace_files.TraceWriter, "_open", lambda self: Full())
     code, text = run("play", "arithmetic/solo-v0", "--random", "--out", tmp_path / "t.jsonl")
     assert code == 2
     assert "No space left on device" in text

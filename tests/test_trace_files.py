@@ -15,7 +15,7 @@ import pytest
 
 from llm_marl_envs import Trace, TraceWriter, make, read_traces
 from llm_marl_envs.errors import TraceError, WriteFailed
-from llm_marl_envs.trace import TornTrace
+from llm_marl_envs.trace_files import TornTrace
 
 
 def episode(i: int, text: str = "\\boxed{5} é\n") -> Trace:

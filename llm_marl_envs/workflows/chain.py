@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
+from typing import ClassVar
 
 from llm_marl_envs.protocol import Ask, Claim, Roster, Talk
 from llm_marl_envs.tasks.base import Question
@@ -26,6 +27,7 @@ class Chain:
     """
 
     workers: int = 3
+    topology: ClassVar[str] = "mixed"
 
     def __post_init__(self):
         if self.workers < 1:

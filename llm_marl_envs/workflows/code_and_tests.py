@@ -32,6 +32,7 @@ class CodeAndTests:
     """
 
     rounds: int = 3
+    topology: ClassVar[str] = "planner_executor_critic"
     roster: ClassVar[Roster] = Roster(coder=1, tester=1)
     needs: ClassVar[frozenset[str]] = frozenset({"python"})
 

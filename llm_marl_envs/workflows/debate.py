@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Literal
+from typing import ClassVar, Literal
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
 from llm_marl_envs.tasks.base import Question
@@ -29,6 +29,7 @@ class Debate:
     rounds: int = 2
     decide: Literal["majority", "judge"] = "majority"
     early: bool = False
+    topology: ClassVar[str] = "debate"
 
     def __post_init__(self):
         if self.debaters < 1 or self.rounds < 1:

@@ -27,6 +27,7 @@ class EvalOpt:
     refine: Literal["feedback", "different"] = "feedback"
     memory: bool = False
     unparseable: Literal["reject", "accept"] = "reject"
+    topology: ClassVar[str] = "planner_executor_critic"
     roster: ClassVar[Roster] = Roster(generator=1, evaluator=1)
 
     def __post_init__(self):

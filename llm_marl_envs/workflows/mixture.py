@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
+from typing import ClassVar
 
 from llm_marl_envs.protocol import Ask, Claim, Roster, Talk
 from llm_marl_envs.tasks.base import Question
@@ -20,6 +21,7 @@ class Mixture:
 
     proposers: int = 3
     layers: int = 2
+    topology: ClassVar[str] = "debate"
 
     def __post_init__(self):
         if self.proposers < 1 or self.layers < 1:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Literal
+from typing import ClassVar, Literal
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Spawn, Stop, Talk
 from llm_marl_envs.tasks.base import Question
@@ -34,6 +34,7 @@ class OrchWorkers:
     workers: int = 3
     too_many: Literal["fail", "cut"] = "fail"
     unparseable: Literal["direct", "fail"] = "direct"
+    topology: ClassVar[str] = "centralized"
 
     def __post_init__(self):
         if self.workers < 1:

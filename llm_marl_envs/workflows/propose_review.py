@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
 from llm_marl_envs.tasks.base import Question
@@ -55,6 +55,7 @@ class ProposeReview:
     feedback: bool = True
     keep_answer: bool = False
     stop_votes: int | None = None
+    topology: ClassVar[str] = "debate"
 
     def __post_init__(self):
         if self.bundles < 1 or self.rounds < 1 or self.history < 0:

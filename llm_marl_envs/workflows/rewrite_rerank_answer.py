@@ -29,6 +29,7 @@ class RewriteRerankAnswer:
 
     queries: int = 3
     keep: int = 3
+    topology: ClassVar[str] = "mixed"
     roster: ClassVar[Roster] = Roster(rewriter=1, reranker=1, answerer=1)
     needs: ClassVar[frozenset[str]] = frozenset({"search"})
 

@@ -30,6 +30,7 @@ class RouteSearch:
 
     turns: int = 4
     missing: Literal["yes", "no"] = "yes"
+    topology: ClassVar[str] = "hierarchical"
     roster: ClassVar[Roster] = Roster(verifier=1, searcher=1, answerer=1)
     needs: ClassVar[frozenset[str]] = frozenset({"search"})
 

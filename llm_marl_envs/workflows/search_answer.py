@@ -38,6 +38,7 @@ class SearchAnswer:
     tag: Literal["think", "reason"] = "think"
     unparseable: Literal["stop", "retry"] = "stop"
     given: tuple[str, ...] = ()
+    topology: ClassVar[str] = "mixed"
     roster: ClassVar[Roster] = Roster(searcher=1, generator=1)
 
     def __post_init__(self):

@@ -27,6 +27,7 @@ class SolveVerify:
 
     loops: int = 2
     missing: Literal["approve", "reject"] = "approve"
+    topology: ClassVar[str] = "planner_executor_critic"
     roster: ClassVar[Roster] = Roster(solver=1, verifier=1)
 
     def __post_init__(self):

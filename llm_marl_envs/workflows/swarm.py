@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Spawn, Stop, Talk, UseTool, together
 from llm_marl_envs.tasks.base import Question
@@ -49,6 +49,7 @@ class Swarm:
     tools: tuple[str, ...] = ()
     tool_calls: int = 2
     messages: bool = True
+    topology: ClassVar[str] = "swarm"
 
     def __post_init__(self):
         if self.workers < 1 or self.rounds < 1 or self.tool_calls < 0:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
+from typing import ClassVar
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
 from llm_marl_envs.tasks.base import Question
@@ -29,6 +30,7 @@ class Topology:
 
     agents: int = 3
     rounds: int = 2
+    topology: ClassVar[str] = "mixed"
 
     def __post_init__(self):
         if self.agents < 2 or self.rounds < 1:

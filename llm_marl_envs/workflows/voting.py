@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Literal
+from typing import ClassVar, Literal
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
 from llm_marl_envs.tasks.base import Question
@@ -25,6 +25,7 @@ class Voting:
 
     votes: int = 3
     fallback: Literal["digit", "first", "none"] = "digit"
+    topology: ClassVar[str] = "debate"
 
     def __post_init__(self):
         if self.votes < 1:

@@ -19,7 +19,7 @@ from llm_marl_envs.errors import DataError, TraceError
 from llm_marl_envs.rewards import Outcome, outcome_of
 from llm_marl_envs.session import Limits, Status
 from llm_marl_envs.stats import wilson
-from llm_marl_envs.trace import TornTrace
+from llm_marl_envs.trace_files import TornTrace
 
 RIGHT, WRONG = "\\boxed{RIGHT}", "\\boxed{WRONG}"
 

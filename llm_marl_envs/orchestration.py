@@ -1,0 +1,387 @@
+"""A trace in the public orchestration-trace schema (survey of RL for LLM teams, arXiv 2605.02801): events and what led to what.
+
+The schema leaves extra fields on events to us; ours are `wave`, `seconds`, `prompt`, `text`, `prompt_tokens`, `reply_tokens`,
+`args`, `choices`, `claims` and `malformed`, on the first event `question` and, of a fork, `parent`, and on the last one
+`status`, `why` and `answer`.
+
+Time runs in waves: the calls of a wave begin together, when the slowest one of the wave before has ended. Where no call was
+timed, each counts as one second, so that `t` counts waves, and the costs say that nothing was measured.
+
+Causes are of two kinds. What the protocol waits for is exact: every event of a wave hangs on the slowest of the wave before, a
+spawned agent's first call on its spawn, a tool on who called it. Who read whom is inferred: an edge says that an earlier text,
+or a line of it, stands in a later prompt of another agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from llm_marl_envs.catalog import find_class
+from llm_marl_envs.errors import TraceError, UnknownName
+from llm_marl_envs.orchestration_metrics import metrics_of
+from llm_marl_envs.protocol import Ask, Claim, Malformed, Spawn, UseTool
+
+if TYPE_CHECKING:
+    from llm_marl_envs.rewards import Outcome
+    from llm_marl_envs.tasks.base import Score
+    from llm_marl_envs.trace import Trace
+
+EVENT_TYPES = (
+    "orchestrator_decision", "spawn", "despawn", "message", "tool_call", "tool_result", "return", "aggregate",
+    "human_intervention", "safety_event",
+)  # fmt: skip
+EDGE_TYPES = ("temporal", "causal", "spawn", "message", "tool_dependency", "return", "aggregate", "safety_flow")
+TOPOLOGIES = (
+    "centralized", "planner_executor_critic", "debate", "swarm", "hierarchical", "harness", "mixed", "unknown",
+)  # fmt: skip
+_TYPE_OF = {"decision": "orchestrator_decision"}  # the other kinds of Ask are called the same there
+SHORT = 8  # a text of fewer characters counts as read only if no prompt had it before
+View = dict[str, Any]
+
+
+def to_orchestration(trace: Trace, outcome: Outcome | None = None, *, texts: bool = True) -> View:
+    """The episode in the public schema, as JSON data. Raises TraceError for an episode in which nothing happened.
+
+    outcome: its grades go into the claims and the reward channels (`team`, and the mean of each kind of claim); without it
+    there is the claimed team score only. texts: False leaves prompts, replies and arguments out; `content_ref` keeps a digest
+    of each text.
+    """
+    record = _Record(trace)
+    grades = iter(outcome.claims if outcome else ())
+    for call, reply, wave in trace.events:
+        if wave != record.wave:
+            record.begin(wave)
+        match call:
+            case Ask():
+                record.ask(call, reply)
+            case UseTool():
+                record.use(call, reply)
+            case Claim():
+                _, score = next(grades, (call, None))
+                record.claim(call, score)
+            case Malformed():
+                record.belongs(call.agent)["malformed"] = call.expected
+            case _:
+                record.move(call)
+    record.begin(record.wave + 1)
+    if not record.events:
+        why = trace.why or "nothing was asked"
+        raise TraceError(f"trace {trace.id} has no events ({why}): there is nothing to export")
+    view = record.finished()
+    first, last = view["events"][0], record.last_call or view["events"][-1]
+    first["question"] = trace.question.text
+    if parent := trace.parent:
+        first["parent"] = {"trace_id": parent[0], "turn": parent[1]}
+    last["status"], last["answer"] = trace.status and str(trace.status), trace.answer
+    if trace.why:
+        last["why"] = trace.why
+    view["rewards"] = _channels(trace, outcome)
+    view["metrics"] = metrics_of(view)
+    if not texts:
+        for event in view["events"]:
+            for name in ("prompt", "text", "args", "question", "answer"):
+                event.pop(name, None)
+            for claim in event.get("claims", ()):
+                for name in ("text", "about", "read"):
+                    claim.pop(name, None)
+    return view
+
+
+class _Record:
+    """Events and edges as they grow. Places are indices into `events`."""
+
+    def __init__(self, trace: Trace):
+        self.trace = trace
+        self.timed = any(event.reply is not None and event.reply.seconds for event in trace.events)
+        self.events: list[dict[str, Any]] = []
+        self.edges: dict[tuple[int, int], str] = {}
+        self.latest: dict[str, int] = {}  # agent -> its latest event before the present wave
+        self.acting: dict[str, int] = {}  # agent -> its latest event in it
+        self.spawned: dict[str, int] = {}  # agent -> its spawn, until it acts
+        self.roster = trace.roster
+        self.wave, self.start = 0, 0.0
+        self.gate: int | None = None  # the event that the present wave waited for
+        self.slowest: tuple[float, int] | None = (
+            None  # of the present wave: how long its slowest call lasts, where it ends
+        )
+        self.prompts: list[str] = []
+        self.said: list[tuple[int, str, tuple[str, ...]]] = []  # what may be read later: place, agent, its texts
+        self.saying: list[tuple[int, str, tuple[str, ...]]] = []  # said in the present wave: nobody in it can read that
+        self.last_call: dict[str, Any] = {}
+        self.tokens = self.calls = self.tools = 0
+        self.work = 0.0
+
+    def add(self, kind: str, agent: str, t: float, text: str | None) -> int:
+        place = len(self.events)
+        event: dict[str, Any] = {"id": f"e{place}", "t": t, "type": kind, "agent": agent, "wave": self.wave}
+        if agent in self.roster:
+            event["role"] = self.roster.role(agent)
+        if text is not None:
+            event["text"] = text
+            event["content_ref"] = (
+                f"blake2b:{blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+            )
+        self.events.append(event)
+        return place
+
+    def ask(self, call: Ask, reply: Any) -> None:
+        text, prompt_tokens, reply_tokens, seconds = reply
+        place = self.add(_TYPE_OF.get(call.kind, call.kind), call.agent, self.start, text)
+        event = self.events[place]
+        event["from"] = call.agent
+        event["prompt"] = call.prompt
+        if call.choices:
+            event["choices"] = list(call.choices)
+        if prompt_tokens or reply_tokens:
+            event["prompt_tokens"], event["reply_tokens"] = prompt_tokens, reply_tokens
+            self.tokens += prompt_tokens + reply_tokens
+        self.calls += 1
+        self.take(place, place, call.agent, seconds)
+        aggregates = call.kind == "aggregate"
+        prompt = call.prompt
+        for source, agent, texts in self.said:
+            if agent != call.agent or self.events[source]["type"] == "tool_result":
+                for passage in texts:
+                    if passage in prompt:
+                        self.edges[source, place] = self.flow(source, aggregates)
+                        break
+        self.prompts.append(prompt)
+        if not call.choices:
+            self.saying.append((place, call.agent, self.readable(text)))
+
+    def use(self, call: UseTool, reply: Any) -> None:
+        text, _, _, seconds = reply
+        place = self.add("tool_call", call.agent, self.start, None)
+        self.events[place]["tool"] = call.tool
+        self.events[place]["args"] = dict(call.args)
+        if call.agent in self.latest:
+            self.edges[self.latest[call.agent], place] = "tool_dependency"
+        result = self.add("tool_result", call.agent, self.start + self.lasting(seconds), text)
+        self.events[result]["tool"] = call.tool
+        self.events[result]["trusted"] = False
+        self.edges[place, result] = "tool_dependency"
+        self.tools += 1
+        self.take(place, result, call.agent, seconds)
+        self.saying.append((result, call.agent, self.readable(text)))
+
+    def take(self, place: int, end: int, agent: str, seconds: float) -> None:
+        """A call from event `place` to event `end`: it hangs on the wave before, and lasts."""
+        lasting = self.lasting(seconds)
+        if seconds:
+            self.events[place]["seconds"] = seconds
+            self.work += seconds
+        if (born := self.spawned.pop(agent, None)) is not None:
+            self.edges[born, place] = "causal"
+        if self.gate is not None:
+            self.edges.setdefault((self.gate, place), "causal")
+        if self.slowest is None or lasting > self.slowest[0]:
+            self.slowest = (lasting, end)
+        self.acting[agent] = end
+        self.last_call = self.events[end]
+
+    def belongs(self, agent: str) -> dict[str, Any]:
+        """The event that a note about `agent` belongs to: its latest one."""
+        return self.events[self.latest[agent]] if agent in self.latest else self.last_call
+
+    def claim(self, note: Claim, score: Score | None) -> None:
+        claim: dict[str, Any] = {"kind": note.kind, "text": note.text}
+        if note.about:
+            claim["about"] = note.about
+        if score is not None:
+            claim["grade"], claim["why"], claim["read"] = score.value, score.why, score.read
+        self.belongs(note.agent).setdefault("claims", []).append(claim)
+
+    def move(self, note: Any) -> None:
+        """A spawn or a stop, which takes no time."""
+        spawns = type(note) is Spawn
+        place = self.add("spawn" if spawns else "despawn", note.by, self.start, None)
+        self.events[place]["from"], self.events[place]["to"] = note.by, note.agent
+        if note.by in self.latest:
+            self.edges[self.latest[note.by], place] = "spawn" if spawns else "causal"
+        elif self.gate is not None:
+            self.edges[self.gate, place] = "causal"
+        if spawns:
+            self.spawned[note.agent] = place
+
+    def begin(self, wave: int) -> None:
+        """The next wave begins when the slowest call of this one has ended."""
+        self.wave = wave
+        if self.slowest:
+            lasting, self.gate = self.slowest
+            self.start += lasting
+            self.slowest = None
+            self.said += self.saying
+            self.saying = []
+            self.latest |= self.acting
+            self.acting = {}
+
+    def lasting(self, seconds: float) -> float:
+        return seconds if self.timed else 1.0
+
+    def readable(self, text: str) -> tuple[str, ...]:
+        """What of a text, found in a later prompt, shows that it was read: the whole, a line, or what follows a colon."""
+        whole = text.strip()
+        question = self.trace.question.text
+        if len(whole) < SHORT:
+            known = not whole or whole in question or any(whole in prompt for prompt in self.prompts)
+            return () if known else (whole,)
+        found = [whole]
+        if "\n" in whole or ": " in whole:
+            for line in whole.splitlines()[:100]:
+                found += [line.strip(), line.partition(": ")[2].strip()]
+        return tuple(part for part in found if len(part) >= SHORT and part not in question)
+
+    def flow(self, source: int, aggregates: bool) -> str:
+        kind = self.events[source]["type"]
+        if kind == "tool_result":
+            return "tool_dependency"
+        return "aggregate" if aggregates else "return" if kind == "return" else "message"
+
+    def finished(self) -> View:
+        self._name_readers()
+        into = {target for _, target in self.edges}
+        order = sorted(range(len(self.events)), key=lambda place: self.events[place]["t"])
+        for before, place in pairwise(order):
+            if place not in into:
+                self.edges[before, place] = "temporal"
+        edges = [
+            {"src": f"e{source}", "dst": f"e{target}", "type": kind} for (source, target), kind in self.edges.items()
+        ]
+        wall = self.start if self.timed else 0.0
+        messages = sum(event["type"] == "message" for event in self.events)
+        return {
+            "trace_id": self.trace.id,
+            "task_id": self.trace.question.id,
+            "system": self.trace.env_id,
+            "topology": topology_of(self.trace.spec.workflow),
+            "events": [self.events[place] for place in order],
+            "edges": edges,
+            "rewards": {},
+            "costs": {
+                "tokens": self.tokens, "wall_clock_s": wall, "tool_calls": self.tools, "messages": messages,
+                "calls": self.calls, "work_s": self.work,
+            },
+            "metrics": {},
+        }  # fmt: skip
+
+    def _name_readers(self) -> None:
+        """`to`, where exactly one other agent read a text."""
+        readers: dict[int, set[str]] = {}
+        for (source, target), kind in self.edges.items():
+            if kind in ("message", "return", "aggregate"):
+                readers.setdefault(source, set()).add(self.events[target]["agent"])
+        for source, names in readers.items():
+            if len(names) == 1:
+                self.events[source]["to"] = names.pop()
+
+
+def _channels(trace: Trace, outcome: Outcome | None) -> dict[str, float]:
+    if outcome is None:
+        return {} if trace.score is None else {"team": trace.score}
+    channels = {"team": outcome.team.value}
+    for kind in ("answer", "verdict", "evidence"):
+        if grades := [score.value for claim, score in outcome.claims if claim.kind == kind]:
+            channels[kind] = sum(grades) / len(grades)
+    return channels
+
+
+@lru_cache(maxsize=256)
+def topology_of(workflow: str) -> str:
+    """The schema's topology of a workflow, which says so itself in `topology`."""
+    try:
+        return getattr(find_class("llm_marl_envs.workflows", workflow), "topology", "unknown")
+    except UnknownName:
+        return "unknown"
+
+
+def check_view(view: Any) -> list[str]:
+    """What is wrong with orchestration data, as sentences; empty if nothing is. The schema's own rules, and that ids are unique,
+    edges lead from earlier to existing events, and every event but the first has a cause."""
+    if not isinstance(view, dict):
+        return [f"expected an object, got {type(view).__name__}"]
+    allowed = {"trace_id", "task_id", "system", "topology", "events", "edges", "rewards", "costs", "metrics"}
+    wrong = [f"unknown field {name!r}" for name in view if name not in allowed]
+    for name, kind in (("trace_id", str), ("task_id", str), ("events", list), ("edges", list), ("rewards", dict), ("costs", dict)):  # fmt: skip
+        if not isinstance(view.get(name), kind):
+            wrong.append(f"{name} must be {kind.__name__}, got {view.get(name)!r:.80}")
+    if wrong:
+        return wrong
+    if not isinstance(view.get("system", ""), str):
+        wrong.append(f"system must be a string, got {view['system']!r:.80}")
+    if "topology" in view and view["topology"] not in TOPOLOGIES:
+        wrong.append(f"topology is one of {', '.join(TOPOLOGIES)}; got {view['topology']!r:.80}")
+    wrong += _wrong_events(view["events"])
+    if not wrong:
+        wrong += _wrong_edges(view["edges"], [event["id"] for event in view["events"]])
+    for name in ("tokens", "wall_clock_s"):
+        if name not in view["costs"]:
+            wrong.append(f"costs.{name} is missing")
+    wrong += _wrong_numbers("costs", view["costs"], 0.0)
+    wrong += _wrong_numbers("rewards", view["rewards"])
+    wrong += _wrong_numbers("metrics", view.get("metrics", {}))
+    return wrong
+
+
+def _wrong_events(events: list[Any]) -> Iterable[str]:
+    if not events:
+        yield "events must hold at least one"
+    ids: set[str] = set()
+    for i, event in enumerate(events):
+        if not isinstance(event, dict):
+            yield f"event {i} must be an object, got {event!r:.80}"
+            continue
+        for name in ("id", "agent", "type"):
+            if not isinstance(event.get(name), str):
+                yield f"event {i}: {name} must be a string, got {event.get(name)!r:.80}"
+        for name in ("role", "from", "to", "tool", "content_ref"):
+            if not isinstance(event.get(name, ""), str):
+                yield f"event {i}: {name} must be a string, got {event[name]!r:.80}"
+        if not isinstance(event.get("trusted", True), bool):
+            yield f"event {i}: trusted must be true or false, got {event['trusted']!r:.80}"
+        if not _is_number(event.get("t")) or event["t"] < 0:
+            yield f"event {i}: t must be a number from 0, got {event.get('t')!r:.80}"
+        if isinstance(event.get("type"), str) and event["type"] not in EVENT_TYPES:
+            yield f"event {i}: type is one of {', '.join(EVENT_TYPES)}; got {event['type']!r:.80}"
+        if isinstance(event.get("id"), str):
+            if event["id"] in ids:
+                yield f"event {i}: the id {event['id']!r:.80} is used twice"
+            ids.add(event["id"])
+
+
+def _wrong_edges(edges: list[Any], ids: list[str]) -> Iterable[str]:
+    known, caused = set(ids), set()
+    for i, edge in enumerate(edges):
+        if not isinstance(edge, dict) or set(edge) != {"src", "dst", "type"}:
+            yield f"edge {i} must be an object with src, dst and type, got {edge!r:.120}"
+            continue
+        for end in ("src", "dst"):
+            if not isinstance(edge[end], str) or edge[end] not in known:
+                yield f"edge {i}: {end} {edge[end]!r:.80} is no event"
+        if edge["type"] not in EDGE_TYPES:
+            yield f"edge {i}: type is one of {', '.join(EDGE_TYPES)}; got {edge['type']!r:.80}"
+        caused.add(str(edge["dst"]))
+    for id in ids[1:]:
+        if id not in caused:
+            yield f"event {id} has no cause: no edge leads to it"
+
+
+def _wrong_numbers(name: str, numbers: Any, least: float | None = None) -> Iterable[str]:
+    if not isinstance(numbers, dict):
+        yield f"{name} must be an object, got {numbers!r:.80}"
+        return
+    for key, value in numbers.items():
+        if not _is_number(value) or (least is not None and value < least):
+            yield f"{name}.{key} must be a number{'' if least is None else ' from 0'}, got {value!r:.80}"
+
+
+def _is_number(value: Any) -> bool:
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and value == value
+        and abs(value) != float("inf")
+    )
