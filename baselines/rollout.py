@@ -17,8 +17,9 @@ from baselines.policies import PolicyRouter
 from baselines.types import Completion, Engine, Episode, Request, Sampling, Turn
 from llm_marl_envs.env import run_tool
 from llm_marl_envs.errors import ToolFailed
+from llm_marl_envs.outcome import outcome_of
 from llm_marl_envs.protocol import Ask, UseTool, Workflow
-from llm_marl_envs.rewards import Rule, outcome_of, rewards_of, team
+from llm_marl_envs.rewards import Rule, rewards_of, team
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Play, Session
 from llm_marl_envs.tasks.base import Problem, Task

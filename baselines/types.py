@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from llm_marl_envs.rewards import Outcome
+from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.session import Message, Session
 from llm_marl_envs.tasks.base import Problem
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from leaderboard.verify import Refused, Verified, Verifier
 from llm_marl_envs.errors import TraceError
-from llm_marl_envs.rewards import Outcome
+from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.session import Status
 from llm_marl_envs.stats import Interval, accuracy_of, team_figures
 from llm_marl_envs.trace import Trace

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from llm_marl_envs.catalog import EnvSpec
 from llm_marl_envs.errors import DataError, MissingExtra, ReplayMismatch
+from llm_marl_envs.outcome import Outcome, outcome_of
 from llm_marl_envs.protocol import UseTool
-from llm_marl_envs.rewards import Outcome, outcome_of
 from llm_marl_envs.session import Session, Status
 from llm_marl_envs.tasks.base import Problem, Question, Task
 from llm_marl_envs.trace import Trace

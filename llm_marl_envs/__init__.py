@@ -10,8 +10,9 @@ for agent in env.agent_iter():
 from llm_marl_envs.catalog import EnvSpec, env_ids, make, make_task, make_workflow
 from llm_marl_envs.env import WorkflowEnv
 from llm_marl_envs.errors import LLMMarlError, ReplayMismatch
+from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Spawn, Stop, UseTool, together
-from llm_marl_envs.rewards import Outcome, minus_cost, own, team
+from llm_marl_envs.rewards import minus_cost, own, team
 from llm_marl_envs.session import Limits, Play, Session, Status
 from llm_marl_envs.tasks.base import Problem, Question, Score
 from llm_marl_envs.trace import Trace

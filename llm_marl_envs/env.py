@@ -14,8 +14,9 @@ from pettingzoo import AECEnv
 
 from llm_marl_envs.catalog import EnvSpec, check_tools
 from llm_marl_envs.errors import InvalidAction, SessionOver, ToolFailed, UnknownName
+from llm_marl_envs.outcome import Outcome, outcome_of
 from llm_marl_envs.protocol import Ask, UseTool, Workflow
-from llm_marl_envs.rewards import Outcome, Rule, outcome_of, reward_rule, rewards_of
+from llm_marl_envs.rewards import Rule, reward_rule, rewards_of
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Message, Play, Session, Status
 from llm_marl_envs.spaces import UnicodeText, chat_space

@@ -26,7 +26,7 @@ from llm_marl_envs.orchestration_metrics import metrics_of
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Spawn, UseTool
 
 if TYPE_CHECKING:
-    from llm_marl_envs.rewards import Outcome
+    from llm_marl_envs.outcome import Outcome
     from llm_marl_envs.tasks.base import Score
     from llm_marl_envs.trace import Trace
 

@@ -1,98 +1,28 @@
-"""From a finished session to rewards: grade what was claimed, then apply a rule.
+"""From an outcome to rewards: the eight families of the survey of RL for LLM teams (arXiv 2605.02801, R1 to R8) as functions.
 
-A rule is a function from an `Outcome` to one reward per agent of the roster. Rules compose: `minus_cost(own, per_call=0.01)`.
-Rewards come once, at the end of the episode; nothing here flows back into a prompt.
+A rule is a function from an `Outcome` to one reward per agent of the roster. Rules compose:
+`hybrid((team, 0.5), (by_role({"evaluator": verifier}), 0.5))`, `minus_cost(own, per_call=0.01)`. Rewards come once, at the end
+of the episode; nothing here flows back into a prompt. For rewards per turn see `progress`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from llm_marl_envs.errors import UnknownName
-from llm_marl_envs.protocol import Ask, Claim, Malformed
-from llm_marl_envs.session import Session, Status
-from llm_marl_envs.tasks.base import Problem, Score, Task
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of an episode: the team's score, every claim with its grade in order, and what each agent spent."""
-
-    status: Status
-    team: Score
-    claims: tuple[tuple[Claim, Score], ...]
-    agents: tuple[str, ...]  # the whole roster
-    calls: Mapping[str, int]  # agent -> replies
-    tokens: Mapping[str, int]  # agent -> prompt and reply tokens
-    malformed: int  # replies that their reader could not parse
-
-    def own(self, agent: str) -> float | None:
-        """The mean grade of an agent's own claims, or None if it claimed nothing."""
-        grades = [score.value for claim, score in self.claims if claim.agent == agent]
-        return sum(grades) / len(grades) if grades else None
-
+from llm_marl_envs.grading.spans import is_abstention
+from llm_marl_envs.outcome import Outcome
+from llm_marl_envs.protocol import Ask, Claim, ClaimKind, UseTool
+from llm_marl_envs.session import Event, Status
+from llm_marl_envs.tasks.base import Score
 
 Rule = Callable[[Outcome], dict[str, float]]
 
 
-def outcome_of(session: Session, task: Task, problem: Problem) -> Outcome:
-    """Grade a session that is over. A grader that crashes makes the episode FAILED, not wrong."""
-    status = session.status
-    if status is None:
-        raise ValueError(f"{session!r} is not over; only finished episodes have an outcome")
-    calls: dict[str, int] = {}
-    tokens: dict[str, int] = {}
-    answers: dict[str, Score] = {}  # drafts are often claimed, judged and returned: each text is graded once
-    claims: list[tuple[Claim, Score]] = []
-    malformed = 0
-    try:
-        call: Any
-        reply: Any
-        for call, reply, _ in session.events:
-            kind = type(call)
-            if kind is Ask:
-                agent = call.agent
-                if agent in calls:
-                    calls[agent] += 1
-                    tokens[agent] += reply[1] + reply[2]
-                else:
-                    calls[agent], tokens[agent] = 1, reply[1] + reply[2]
-            elif kind is Claim:
-                text = call.about if call.kind == "verdict" else call.text
-                if call.kind == "evidence":
-                    score = task.grade(problem, text, "evidence")
-                elif (score := answers.get(text)) is None:
-                    score = answers[text] = task.grade(problem, text)
-                if call.kind == "verdict":
-                    score = _VERDICTS.get((call.text, score.value >= 1.0), _NO_VERDICT)
-                claims.append((call, score))
-                if score.read is None:
-                    malformed += 1
-            elif kind is Malformed:
-                malformed += 1
-        answer = session.answer
-        if answer is None:
-            team = Score(0.0, session.why or "the team gave no answer")
-        elif (team := answers.get(answer)) is None:
-            team = task.grade(problem, answer)
-    except Exception as bad:  # a grader's bug must not be paid or punished as an answer
-        status, team, claims = Status.FAILED, Score(0.0, f"the grader failed: {type(bad).__name__}: {bad}"), []
-    return Outcome(status, team, tuple(claims), session.play.workflow.roster.names, calls, tokens, malformed)
-
-
-_VERDICTS = {
-    ("right", True): Score(1.0, "said right, it was right", "right"),
-    ("right", False): Score(0.0, "said right, it was wrong", "right"),
-    ("wrong", False): Score(1.0, "said wrong, it was wrong", "wrong"),
-    ("wrong", True): Score(0.0, "said wrong, it was right", "wrong"),
-}
-_NO_VERDICT = Score(0.0, "expected the verdict 'right' or 'wrong'")
-
-
 def team(outcome: Outcome) -> dict[str, float]:
-    """The team's score to everybody (R1, shared outcome).
+    """R1, shared outcome: the team's score to everybody (as in MAGRPO, MAPoRL, Dr. MAS).
 
     Worked example: the final answer is right -> {"generator_0": 1.0, "evaluator_0": 1.0}.
     """
@@ -100,12 +30,220 @@ def team(outcome: Outcome) -> dict[str, float]:
 
 
 def own(outcome: Outcome) -> dict[str, float]:
-    """Each agent's own claims where it made any (their mean), the team's score where it made none (R2).
+    """R2, individual: each agent's own claims where it made any (their mean), the team's score where it made none.
 
     Worked example: drafts wrong then right, one verdict and it was true -> {"generator_0": 0.5, "evaluator_0": 1.0}.
     """
-    graded = {agent: outcome.own(agent) for agent in outcome.agents}
-    return {agent: outcome.team.value if value is None else value for agent, value in graded.items()}
+    return _or_team(outcome, {agent: outcome.own(agent) for agent in outcome.agents})
+
+
+def by_role(rules: Mapping[str, Rule], otherwise: Rule = team) -> Rule:
+    """R3, role-specific: each role is paid by a rule of its own, roles without one by `otherwise`.
+
+    Worked example: by_role({"evaluator": verifier}), drafts wrong then right, the one verdict true
+    -> {"generator_0": 1.0 (the team's), "evaluator_0": 1.0 (its verdict's)}.
+    """
+
+    def paid(outcome: Outcome) -> dict[str, float]:
+        found = {role: rule(outcome) for role, rule in rules.items()}
+        rest = otherwise(outcome)
+        return {agent: found.get(agent.rpartition("_")[0], rest)[agent] for agent in outcome.agents}
+
+    return paid
+
+
+def accepted_evidence(outcome: Outcome) -> dict[str, float]:
+    """1 if the last evidence is sufficient and the last answer does not abstain (DAC, arXiv 2606.10684, r_S).
+
+    Worked example: the passages hold the answer, but the generator says unknown -> 0 (the evidence must convince).
+    """
+    sufficient, abstained, _ = _evidence_and_answer(outcome)
+    return dict.fromkeys(outcome.agents, float(sufficient and not abstained))
+
+
+def justified_answer(outcome: Outcome) -> dict[str, float]:
+    """1 if the last answer is right, or abstains where the evidence is insufficient (DAC, arXiv 2606.10684, r_G).
+
+    Worked example: nothing useful was found, and the generator says unknown -> 1.
+    """
+    sufficient, abstained, right = _evidence_and_answer(outcome)
+    return dict.fromkeys(outcome.agents, float(right or (abstained and not sufficient)))
+
+
+def dac(outcome: Outcome) -> dict[str, float]:
+    """R3 as in DAC (arXiv 2606.10684): the searcher is paid for accepted evidence, the generator for justified answers.
+
+    Worked example: insufficient passages, answer unknown -> {"searcher_0": 0.0, "generator_0": 1.0}.
+    """
+    return by_role({"searcher": accepted_evidence, "generator": justified_answer})(outcome)
+
+
+class Progress(NamedTuple):
+    """By how much a turn moved the grade of what stood. `turn` is the reply's place among the session's replies."""
+
+    turn: int
+    agent: str
+    value: float
+
+
+def progress(outcome: Outcome, kind: ClaimKind = "answer") -> list[Progress]:
+    """Per turn: the grade of what is claimed there less the grade of what was claimed before, starting from 0.
+
+    The values add up to the last claim's grade, so paying them per turn moves credit in time without changing what is paid
+    for (DAC's turn-level difference, section 3.3; potential-based shaping, Ng et al. 1999, with discount 1).
+
+    Worked example: drafts wrong, right, wrong -> 0, +1, -1.
+    """
+    found, stood = [], 0.0
+    for turn, (claim, score) in _claims_in_time(outcome):
+        if claim.kind == kind:
+            found.append(Progress(turn, claim.agent, score.value - stood))
+            stood = score.value
+    return found
+
+
+def process(outcome: Outcome) -> dict[str, float]:
+    """R4, process: the progress that each agent's own answers made, summed; the team's score where an agent claims no answers.
+
+    Worked example: a debater answers wrong, the next one right, then the first repeats that
+    -> {"debater_0": 0.0, "debater_1": 1.0}: who mended it is paid, not who repeats it.
+    """
+    sums: dict[str, float | None] = dict.fromkeys(outcome.agents)
+    for _, agent, value in progress(outcome):
+        sums[agent] = (sums[agent] or 0.0) + value
+    return _or_team(outcome, sums)
+
+
+def tool_use(
+    *, success: float = 0.1, cost: float = 0.02, worked: Callable[[UseTool, str], float] | None = None
+) -> Rule:
+    """R5, tool use: for each use `success` times how well it worked, less `cost`. Agents that used none get 0.
+
+    worked: from the call and the tool's text to a number from 0 to 1; by default `tool_worked`. Add it to a rule about the
+    answer with `hybrid`: alone it pays for using tools.
+
+    Worked example: two searches, one of which found nothing -> 0.1 - 2 * 0.02 = 0.06.
+    """
+    judge = worked or tool_worked
+
+    def paid(outcome: Outcome) -> dict[str, float]:
+        sums = dict.fromkeys(outcome.agents, 0.0)
+        for call, reply, _ in _events(outcome):
+            if isinstance(call, UseTool) and reply is not None:
+                sums[call.agent] += success * judge(call, reply.text) - cost
+        return sums
+
+    return paid
+
+
+def tool_worked(call: UseTool, text: str) -> float:
+    """How well a use of the built-in tools worked, read off their text: 0 where nothing was found, printed or run or a program
+    failed, the share of examples that pass, 1 otherwise."""
+    if passed := _PASSED.match(text):
+        return int(passed[1]) / int(passed[2])
+    failed = text.startswith(_NOTHING) or "Traceback (most recent call last)" in text or "\nStopped: " in f"\n{text}"
+    return float(bool(text.strip()) and not failed)
+
+
+_PASSED = re.compile(r"([0-9]{1,6}) of ([1-9][0-9]{0,5}) examples pass\.")
+_NOTHING = ("No passage was found.", "(no output)", "Not run: ", "The problem statement shows no example")
+
+
+def verifier(outcome: Outcome) -> dict[str, float]:
+    """R6, debate and verification: the accuracy of each agent's verdicts; the team's score where it gave none.
+
+    A verdict is graded by the truth about the answer it is about, so a judge who is persuaded by a wrong answer is not paid for
+    agreeing.
+
+    Worked example: said wrong of a wrong draft and right of another wrong one, the team failed
+    -> {"generator_0": 0.0, "evaluator_0": 0.5}.
+    """
+    grades: dict[str, list[float]] = {}
+    for claim, score in outcome.claims:
+        if claim.kind == "verdict":
+            grades.setdefault(claim.agent, []).append(score.value)
+    return _or_team(outcome, {agent: sum(of) / len(of) for agent, of in grades.items()})
+
+
+def orchestration(*, faster: float = 0.1, coverage: float = 0.1, gain: float = 0.1) -> Rule:
+    """R7, orchestration: who decides or aggregates gets the team's score and a bonus for how the work was organised,
+    faster * (speed_up - 1) + coverage * split_coverage + gain * aggregation_gain; the others get the team's score.
+
+    Worked example: right (1.0); 4 calls of which 2 must wait for one another (speed-up 2); all words of the question were handed
+    out (coverage 1); the best worker was right too (gain 0) -> 1 + 0.1 * 1 + 0.1 * 1 + 0 = 1.2 for the orchestrator.
+    """
+
+    def paid(outcome: Outcome) -> dict[str, float]:
+        leads = {e.call.agent for e in _events(outcome) if isinstance(e.call, Ask) and e.call.kind in _LEADING}
+        rewards = team(outcome)
+        if leads:
+            bonus = faster * (speed_up(outcome) - 1.0) + coverage * split_coverage(outcome)
+            bonus += gain * aggregation_gain(outcome)
+            rewards |= {agent: rewards[agent] + bonus for agent in leads}
+        return rewards
+
+    return paid
+
+
+_LEADING = ("decision", "aggregate")
+
+
+def speed_up(outcome: Outcome) -> float:
+    """All work over the critical path, from 1: in seconds if calls were timed, else in calls. A wave's calls run at once, and
+    waves wait for one another, so the critical path is the sum of the slowest call of each wave.
+
+    Worked example: three workers of 2, 3 and 4 s at once, then one of 1 s -> 10 / 5 = 2.
+    """
+    calls = [(event.wave, event.reply.seconds) for event in _events(outcome) if event.reply is not None]
+    if not any(seconds for _, seconds in calls):
+        calls = [(wave, 1.0) for wave, _ in calls]
+    slowest: dict[int, float] = {}
+    for wave, seconds in calls:
+        slowest[wave] = max(seconds, slowest.get(wave, 0.0))
+    return sum(seconds for _, seconds in calls) / sum(slowest.values()) if calls else 1.0
+
+
+def split_coverage(outcome: Outcome) -> float:
+    """The share of the question's words (numbers, and words of four letters or more) that stand in what was decided: whether the
+    parts that an orchestrator hands out cover the problem. 0 without decisions. Copying the question covers it, too, so pay this
+    beside a rule that costs.
+
+    Worked example: "How many legs have 3 cats?" has many, legs, have, 3, cats; "count the legs of 3 cats" covers 3 of 5 -> 0.6.
+    """
+    if outcome.session is None:
+        return 0.0
+    asked = _words(outcome.session.play.question.text)
+    said = [e.reply.text for e in _events(outcome) if isinstance(e.call, Ask) and e.reply and e.call.kind == "decision"]
+    return len(asked & _words("\n".join(said))) / len(asked) if asked else 0.0
+
+
+def aggregation_gain(outcome: Outcome) -> float:
+    """The team's score less the best member's last answer. Who was asked to aggregate is no member. 0 if no member answered.
+
+    Worked example: workers wrong, wrong and right, the team wrong -> -1: the right answer was there and was lost.
+    """
+    voices = {e.call.agent for e in _events(outcome) if isinstance(e.call, Ask) and e.call.kind == "aggregate"}
+    last = {c.agent: score.value for c, score in outcome.claims if c.kind == "answer" and c.agent not in voices}
+    return outcome.team.value - max(last.values()) if last else 0.0
+
+
+def hybrid(*parts: tuple[Rule, float]) -> Rule:
+    """R8, hybrid local and global: the weighted sum of rules.
+
+    Worked example: hybrid((team, 0.5), (own, 0.5)), the team right, the generator's drafts wrong then right
+    -> generator_0 gets 0.5 * 1 + 0.5 * 0.5 = 0.75.
+    """
+    if not parts:
+        raise ValueError("hybrid takes at least one (rule, weight)")
+
+    def mixed(outcome: Outcome) -> dict[str, float]:
+        sums = dict.fromkeys(outcome.agents, 0.0)
+        for rule, weight in parts:
+            for agent, reward in rule(outcome).items():
+                sums[agent] += weight * reward
+        return sums
+
+    return mixed
 
 
 def minus_cost(rule: Rule, *, per_call: float = 0.01, per_token: float = 0.0) -> Rule:
@@ -124,16 +262,64 @@ def minus_cost(rule: Rule, *, per_call: float = 0.01, per_token: float = 0.0) ->
     return costed
 
 
+RULES: Mapping[str, Rule] = {
+    "team": team,
+    "own": own,
+    "minus_cost": minus_cost(team),
+    "dac": dac,
+    "process": process,
+    "tool_use": hybrid((team, 1.0), (tool_use(), 1.0)),
+    "verifier": verifier,
+    "orchestration": orchestration(),
+    "hybrid": hybrid((team, 0.5), (own, 0.5)),
+}
+
+
 def reward_rule(rule: str | Rule) -> Rule:
-    """A rule by name (`team`, `own`, `minus_cost`: the team's score less 0.01 a call), or a rule itself."""
+    """A rule by its name in `RULES` (families with settings at their defaults), or a rule itself."""
     if callable(rule):
         return rule
-    named: dict[str, Rule] = {"team": team, "own": own, "minus_cost": minus_cost(team)}
-    if rule not in named:
-        raise UnknownName("reward rule", rule, named)
-    return named[rule]
+    if rule not in RULES:
+        raise UnknownName("reward rule", rule, RULES)
+    return RULES[rule]
 
 
 def rewards_of(outcome: Outcome, rule: Rule) -> dict[str, float]:
     """The rule's rewards; a FAILED episode pays nothing to anybody, since nothing is known about it."""
     return dict.fromkeys(outcome.agents, 0.0) if outcome.status is Status.FAILED else rule(outcome)
+
+
+def _or_team(outcome: Outcome, found: Mapping[str, float | None]) -> dict[str, float]:
+    values = {agent: found.get(agent) for agent in outcome.agents}
+    return {agent: outcome.team.value if value is None else value for agent, value in values.items()}
+
+
+def _events(outcome: Outcome) -> list[Event]:
+    return outcome.session.events if outcome.session else []
+
+
+def _claims_in_time(outcome: Outcome) -> Iterator[tuple[int, tuple[Claim, Score]]]:
+    """Each claim with the place of its agent's latest reply among the session's replies."""
+    graded, replied, latest = iter(outcome.claims), 0, {}
+    for call, reply, _ in _events(outcome):
+        if reply is not None:
+            if isinstance(call, Ask):
+                latest[call.agent] = replied
+            replied += 1
+        elif isinstance(call, Claim) and (pair := next(graded, None)):
+            yield latest.get(call.agent, max(0, replied - 1)), pair
+
+
+def _evidence_and_answer(outcome: Outcome) -> tuple[bool, bool, bool]:
+    """Of the last evidence and the last answer: sufficient, abstained, right."""
+    sufficient = abstained = right = False
+    for claim, score in outcome.claims:
+        if claim.kind == "evidence":
+            sufficient = score.value >= 1.0
+        elif claim.kind == "answer":
+            abstained, right = is_abstention(claim.text), score.value >= 1.0
+    return sufficient, abstained, right
+
+
+def _words(text: str) -> set[str]:
+    return {word for word in re.findall(r"\w+", text.casefold()) if len(word) >= 4 or word.isdigit()}

@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from llm_marl_envs.rewards import Outcome
+from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Status
 

@@ -17,8 +17,8 @@ from typing import Any
 from llm_marl_envs.catalog import VERSION as ENV_VERSION
 from llm_marl_envs.catalog import EnvSpec
 from llm_marl_envs.errors import LLMMarlError, ReplayMismatch, TraceError
+from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.protocol import NOTES, Ask, Call, Claim, Malformed, Note, Roster, Spawn, Stop, UseTool
-from llm_marl_envs.rewards import Outcome
 from llm_marl_envs.session import Event, Limits, Play, Reply, Session, Status
 from llm_marl_envs.tasks.base import Question
 

@@ -21,8 +21,8 @@ from code_programs import (
 from llm_marl_envs import make_task
 from llm_marl_envs.env import WorkflowEnv
 from llm_marl_envs.errors import ConfigError, DataError, ToolFailed
+from llm_marl_envs.outcome import outcome_of
 from llm_marl_envs.protocol import Ask, Roster, UseTool
-from llm_marl_envs.rewards import outcome_of
 from llm_marl_envs.session import Play, Session, Status
 from llm_marl_envs.tasks.base import Question
 from llm_marl_envs.tasks.families import code

@@ -23,7 +23,7 @@ from llm_marl_envs import (
     read_traces,
 )
 from llm_marl_envs.grading.numbers import parse_number
-from llm_marl_envs.rewards import outcome_of
+from llm_marl_envs.outcome import outcome_of
 from llm_marl_envs.seeds import seed_of
 
 SIZES = {"train": 7473, "test": 1319}

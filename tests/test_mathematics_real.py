@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm_marl_envs import EnvSpec, Play, Session, make_task, make_workflow
-from llm_marl_envs.rewards import outcome_of
+from llm_marl_envs.outcome import outcome_of
 from llm_marl_envs.testing import check_task
 
 DATA = os.environ.get("LLM_MARL_DATA")

@@ -126,7 +126,7 @@ def test_a_voter_that_nobody_reads_rides_free():
     for text in ("It is \\boxed{7}", "I say \\boxed{8}", "", "Solution 1"):
         session.reply(text)
     found = Trace.of(session, EnvSpec("arithmetic", "voting"), None).to_orchestration()["metrics"]
-    assert found["free_riding"] == pytest.approx(1 / 3)
+    assert found["free_riding"] == pytest.approx(1 / 4)
 
 
 def test_a_graded_episode_has_them_all():

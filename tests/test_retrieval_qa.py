@@ -14,8 +14,8 @@ from llm_marl_envs import EnvSpec, Outcome, Play, Question, Session, WorkflowEnv
 from llm_marl_envs.catalog import find_class
 from llm_marl_envs.errors import ConfigError, DataError
 from llm_marl_envs.grading.spans import Gold, Paragraph
+from llm_marl_envs.outcome import outcome_of
 from llm_marl_envs.protocol import Ask, Claim, Roster, Talk, UseTool
-from llm_marl_envs.rewards import outcome_of
 from llm_marl_envs.testing import check_task
 
 NAMES = ("hotpotqa", "2wikimultihopqa", "musique", "bamboogle", "nq", "triviaqa", "popqa")

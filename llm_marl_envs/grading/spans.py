@@ -245,7 +245,7 @@ def _forms(answers: tuple[str, ...]) -> tuple[str, ...]:
 
 def grade_span(gold: Gold, text: str | None, kind: str = "answer", metric: Metric = "em") -> Score:
     """1 if the reply's answer is one of the gold answers, else 0, or its best F1 if that is the `metric`; for `evidence`
-    see `grade_evidence`. A verdict is graded by the truth of the answer it is about (`rewards.outcome_of`), not here."""
+    see `grade_evidence`. A verdict is graded by the truth of the answer it is about (`outcome.outcome_of`), not here."""
     if kind == "evidence":
         return grade_evidence(gold, text)
     if kind != "answer":

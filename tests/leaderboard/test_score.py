@@ -16,7 +16,7 @@ from leaderboard.score import Row, printable, score, trace_files
 from llm_marl_envs import Trace, TraceWriter, make
 from llm_marl_envs.cli import main
 from llm_marl_envs.errors import DataError, TraceError
-from llm_marl_envs.rewards import Outcome, outcome_of
+from llm_marl_envs.outcome import Outcome, outcome_of
 from llm_marl_envs.session import Limits, Status
 from llm_marl_envs.stats import wilson
 from llm_marl_envs.trace_files import TornTrace
