@@ -1,0 +1,363 @@
+"use strict";
+// Everything that comes from a trace enters the page through textContent, never as markup.
+
+const VIEWS = JSON.parse(document.getElementById("data").textContent);
+const KINDS = {
+  orchestrator_decision: ["D", "decision"], spawn: ["+", "spawn"], despawn: ["×", "stop"], message: ["M", "message"],
+  tool_call: ["T", "tool call"], tool_result: ["R", "tool result"], return: ["↩", "return"], aggregate: ["Σ", "aggregate"],
+  human_intervention: ["H", "human"], safety_event: ["!", "safety"],
+};
+const FLOWS = new Set(["spawn", "message", "return", "aggregate", "tool_dependency"]);
+const SVG = "http://www.w3.org/2000/svg";
+const $ = id => document.getElementById(id);
+const state = { shown: [0], step: 0, causes: false, timed: false, playing: null, hits: [], drawn: [] };
+
+function element(tag, attributes = {}, ...children) {
+  const made = attributes.svg ? document.createElementNS(SVG, tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name !== "svg" && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.filter(child => child !== null && child !== undefined));
+  return made;
+}
+const svg = (tag, attributes, ...children) => element(tag, { ...attributes, svg: true }, ...children);
+const number = x => Number.isInteger(x) ? String(x) : String(Number(x.toPrecision(3)));
+const first = (text, n) => { const flat = String(text).replace(/\s+/g, " ").trim(); return flat.length > n ? flat.slice(0, n - 1) + "…" : flat; };
+const laneOf = event => (event.type === "spawn" || event.type === "despawn") && event.to || event.agent;
+const textOf = event => event.text ?? (event.args ? JSON.stringify(event.args) : "");
+const nameOf = event => `${(KINDS[event.type] ?? ["?", event.type])[1]}${event.tool ? " " + event.tool : ""}`;
+
+// Where everything stands: lanes in order of first appearance, columns by wave (by distinct time where there are no waves).
+function layoutOf(view, timed) {
+  const events = view.events, compact = events.length > 60;
+  const slot = compact ? 30 : 112, box = compact ? 24 : 104, tall = compact ? 34 : 44, gap = compact ? 8 : 22;
+  const lanes = new Map(), nodes = new Map(), columns = new Map(), used = new Map();
+  const lane = name => lanes.get(name) ?? lanes.set(name, { name, row: lanes.size, from: null, to: null }).get(name);
+  const waved = events.every(event => Number.isInteger(event.wave));
+  const columnOf = event => waved ? event.wave : event.t;
+  for (const event of events) {
+    lane(event.agent);
+    const key = columnOf(event), place = `${key} ${laneOf(event)}`, index = used.get(place) ?? 0;
+    lane(laneOf(event));
+    used.set(place, index + 1);
+    nodes.set(event.id, { event, index, key });
+    columns.set(key, Math.max(columns.get(key) ?? 0, index + 1));
+  }
+  let x = 14, width = 0;
+  const last = Math.max(...events.map(event => event.t + (event.seconds ?? 0)), 1e-9);
+  const perSecond = Math.max(760, events.length * (compact ? 14 : 60)) / last;
+  const waves = [];
+  if (!timed) {
+    for (const key of [...columns.keys()].sort((a, b) => a - b)) {
+      const wide = columns.get(key) * slot;
+      waves.push({ key, x, wide });
+      columns.set(key, x);
+      x += wide + gap;
+    }
+  }
+  for (const node of nodes.values()) {
+    node.x = timed ? 14 + node.event.t * perSecond : columns.get(node.key) + node.index * slot;
+    node.wide = timed ? Math.max(10, (node.event.seconds ?? 0) * perSecond - 2) : box;
+    node.y = lane(laneOf(node.event)).row * tall + 20 + tall / 2;
+    width = Math.max(width, node.x + node.wide + 24);
+  }
+  for (const node of nodes.values()) {
+    const its = lane(laneOf(node.event));
+    if (node.event.type === "spawn") its.from = node.x;
+    if (node.event.type === "despawn") its.to = node.x + node.wide / 2;
+  }
+  return { lanes: [...lanes.values()], nodes, waves, waved, width, tall, compact, timed, last, perSecond, height: lanes.size * tall + 24 };
+}
+
+function drawTrace(view, place) {
+  const plan = layoutOf(view, state.timed && isTimed(view)), drawing = { view, plan, nodes: [], edges: [] };
+  const canvas = svg("svg", { width: plan.width, height: plan.height, role: "group", "aria-label": `Timeline of ${plan.lanes.length} agents` });
+  for (const lane of plan.lanes) {
+    const y = lane.row * plan.tall + 20;
+    if (lane.row % 2) canvas.append(svg("rect", { class: "stripe", x: 0, y, width: plan.width, height: plan.tall }));
+    const [from, to] = [lane.from ?? 6, lane.to ?? plan.width - 8];
+    canvas.append(svg("line", { class: "life", x1: from, x2: to, y1: y + plan.tall / 2, y2: y + plan.tall / 2 }));
+  }
+  for (const wave of plan.waves) {
+    if (wave.wide < 24 && wave.key % 5) continue;
+    const label = plan.waved ? wave.key : `${number(wave.key)} s`;
+    canvas.append(svg("text", { class: "wave", x: wave.x + wave.wide / 2, y: 12 }, plan.waved && !plan.compact ? `wave ${label}` : String(label)));
+  }
+  if (plan.timed) {
+    for (let i = 0; i <= 8; i++) canvas.append(svg("text", { class: "wave", x: 14 + i / 8 * plan.last * plan.perSecond, y: 12 }, `${number(i / 8 * plan.last)} s`));
+  }
+  const edges = svg("g", { "aria-hidden": "true" });
+  canvas.append(edges);
+  for (const edge of view.edges) {
+    const [source, target] = [plan.nodes.get(edge.src), plan.nodes.get(edge.dst)];
+    if (!source || !target || !(state.causes || FLOWS.has(edge.type))) continue;
+    const [x1, y1, x2, y2] = [source.x + source.wide, source.y, target.x, target.y];
+    const bend = Math.max(16, Math.min(60, Math.abs(x2 - x1) / 2));
+    const head = `M${x2} ${y2}l-7 -3.5m7 3.5l-7 3.5`;
+    const path = svg("path", { class: `edge ${edge.type}`, d: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}${head}` });
+    edges.append(path);
+    drawing.edges.push({ ...edge, path });
+  }
+  view.events.forEach((event, index) => {
+    const node = drawNode(event, plan.nodes.get(event.id), plan, index, view.events.length);
+    node.addEventListener("click", () => { setStep(index); $("panel").scrollTop = 0; });
+    canvas.append(node);
+    drawing.nodes.push(node);
+  });
+  const labels = element("div", { class: "labels", "aria-hidden": "true" });
+  for (const lane of plan.lanes) {
+    const row = element("div", {}, element("span", { title: lane.name }, lane.name));
+    row.style.height = `${plan.tall}px`;
+    labels.append(row);
+  }
+  drawing.scroller = element("div", { class: "scroller" }, canvas);
+  place.append(element("section", { class: "trace", "aria-label": `Trace ${view.trace_id}` }, aboutOf(view), element("div", { class: "chart" }, labels, drawing.scroller)));
+  return drawing;
+}
+
+function drawNode(event, at, plan, index, count) {
+  const [sign] = KINDS[event.type] ?? ["?"], high = plan.compact ? 22 : 28, y = at.y - high / 2;
+  const label = `Step ${index + 1} of ${count}: ${event.agent}, ${nameOf(event)}${event.to ? " to " + event.to : ""}. ${first(textOf(event), 80)}`;
+  const group = svg("g", { class: `node ${KINDS[event.type] ? event.type : ""} ${event.malformed ? "malformed" : ""}`, role: "button", tabindex: -1, "aria-label": label });
+  group.append(svg("title", {}, label));
+  group.append(svg("rect", { class: "ring", x: at.x - 4, y: y - 4, width: at.wide + 8, height: high + 8, rx: 8 }));
+  group.append(svg("rect", { x: at.x, y, width: at.wide, height: high, rx: 5 }));
+  if (at.wide >= 14) group.append(svg("text", { class: "sign", x: at.x + (plan.compact ? at.wide / 2 : 12), y: at.y }, sign));
+  const room = Math.floor((at.wide - 26) / 6.3);
+  if (!plan.compact && room > 3) group.append(svg("text", { class: "snippet", x: at.x + 24, y: at.y }, first(textOf(event) || nameOf(event), room)));
+  const grades = (event.claims ?? []).filter(claim => typeof claim.grade === "number").map(claim => claim.grade);
+  if (grades.length) group.append(svg("circle", { class: `mark ${Math.min(...grades) >= 1 ? "good" : "bad"}`, cx: at.x + at.wide - 2, cy: y + 2, r: 4 }));
+  return group;
+}
+
+const isTimed = view => view.events.some(event => event.seconds > 0);
+
+function aboutOf(view) {
+  const opening = view.events[0], ending = view.events.find(event => "status" in event) ?? {};
+  const chip = (name, value) => element("li", {}, `${name} `, element("b", {}, String(value)));
+  const chips = element("ul", { class: "chips" });
+  if (view.rewards.team !== undefined) chips.append(chip("score", number(view.rewards.team)));
+  if (ending.status) chips.append(chip("status", ending.status + (ending.why ? ` (${ending.why})` : "")));
+  for (const name of ["calls", "tool_calls", "tokens", "wall_clock_s"]) {
+    if (view.costs[name] !== undefined) chips.append(chip(name.replaceAll("_", " "), number(view.costs[name])));
+  }
+  for (const [name, value] of Object.entries(view.metrics ?? {})) if (name !== "task_success") chips.append(chip(name.replaceAll("_", " "), number(value)));
+  const system = [view.system, view.topology, opening.imported ? "imported, not replayable" : null].filter(Boolean).join(" · ");
+  return element("div", { class: "about" },
+    element("h2", {}, `${view.task_id} `, element("small", {}, `${system} · ${view.trace_id}`)),
+    opening.parent ? element("p", {}, `Forked from ${opening.parent.trace_id} after ${opening.parent.turn} replies.`) : null,
+    opening.question ? element("p", { class: "question", title: opening.question }, opening.question) : null,
+    ending.answer ? element("p", { class: "question" }, `Answer: ${first(ending.answer, 200)}`) : null, chips);
+}
+
+// The first step at which two traces are not the same, or -1. What took how long does not count.
+function firstDifference(one, other) {
+  const key = event => JSON.stringify([event.type, event.agent, event.tool, event.to, event.args, event.prompt, event.text, event.content_ref]);
+  const most = Math.max(one.events.length, other.events.length);
+  for (let i = 0; i < most; i++) {
+    if (!one.events[i] || !other.events[i] || key(one.events[i]) !== key(other.events[i])) return i;
+  }
+  return -1;
+}
+
+function draw() {
+  const place = $("timelines");
+  place.replaceChildren();
+  state.drawn = state.shown.map(i => drawTrace(VIEWS[i], place));
+  const two = state.drawn.length > 1;
+  place.classList.toggle("two", two);
+  document.body.classList.toggle("two", two);
+  $("scale").hidden = !state.shown.some(i => isTimed(VIEWS[i]));
+  $("step").max = Math.max(...state.drawn.map(d => d.view.events.length)) - 1;
+  const note = $("difference");
+  note.hidden = !two;
+  state.differs = two ? firstDifference(state.drawn[0].view, state.drawn[1].view) : -1;
+  if (two) {
+    note.replaceChildren(state.differs < 0 ? "The two traces are the same." : `First difference: step ${state.differs + 1}. `);
+    if (state.differs >= 0) {
+      const go = element("button", { id: "todiff" }, "go there (n)");
+      go.addEventListener("click", () => setStep(state.differs));
+      note.append(go);
+      for (const d of state.drawn) d.nodes[state.differs]?.classList.add("differs");
+    }
+  }
+  search();
+  setStep(Math.min(state.step, Number($("step").max)), false);
+}
+
+function setStep(step, focus = true) {
+  state.step = Math.max(0, Math.min(step, Number($("step").max)));
+  $("step").value = state.step;
+  $("where").textContent = `step ${state.step + 1} of ${Number($("step").max) + 1}`;
+  for (const drawing of state.drawn) {
+    const now = Math.min(state.step, drawing.nodes.length - 1), id = drawing.view.events[now].id;
+    drawing.nodes.forEach((node, i) => {
+      node.classList.toggle("later", i > state.step);
+      node.classList.toggle("now", i === state.step);
+      node.setAttribute("tabindex", i === now ? 0 : -1);
+    });
+    const later = new Set(drawing.view.events.slice(state.step + 1).map(event => event.id));
+    for (const edge of drawing.edges) {
+      edge.path.classList.toggle("on", edge.src === id || edge.dst === id);
+      edge.path.classList.toggle("faint", later.has(edge.dst));
+    }
+    const at = drawing.plan.nodes.get(id), box = drawing.scroller;
+    if (at.x < box.scrollLeft + 30 || at.x + at.wide > box.scrollLeft + box.clientWidth - 30) box.scrollLeft = at.x - box.clientWidth / 2;
+  }
+  const node = state.drawn[0].nodes[state.step];
+  if (focus && node && document.activeElement !== $("step")) node.focus({ preventScroll: true });
+  $("said").textContent = node?.getAttribute("aria-label") ?? "";
+  $("back").disabled = $("start").disabled = state.step === 0;
+  $("next").disabled = $("end").disabled = state.step === Number($("step").max);
+  showPanel();
+}
+
+function showPanel() {
+  const panel = $("panel"), events = state.drawn.map(d => d.view.events[state.step]);
+  panel.replaceChildren();
+  if (events.length === 1) return panel.append(...details(state.drawn[0], events[0], null));
+  panel.append(element("div", { class: "both" }, ...events.map((event, i) =>
+    element("div", {}, ...(event ? details(state.drawn[i], event, events[1 - i]) : [element("p", {}, "This trace has ended.")])))));
+}
+
+function details(drawing, event, other) {
+  const rows = element("dl"), row = (name, value) => value !== undefined && value !== null && rows.append(element("dt", {}, name), element("dd", {}, String(value)));
+  row("role", event.role); row("to", event.to); row("tool", event.tool); row("wave", event.wave); row("begins", `${number(event.t)} s`);
+  if (event.seconds) row("takes", `${number(event.seconds)} s`);
+  if (event.prompt_tokens || event.reply_tokens) row("tokens", `${event.prompt_tokens ?? 0} read, ${event.reply_tokens ?? 0} written`);
+  if (event.choices) row("menu", event.choices.join(", "));
+  if (event.malformed) row("malformed", `expected ${event.malformed}`);
+  const parts = [element("h2", {}, `${event.agent}: ${nameOf(event)}`), rows];
+  const block = (name, text, before) => text !== undefined && parts.push(element("h3", {}, name), element("pre", { tabindex: 0 }, ...marked(text || "(empty)", before)));
+  if (event.args) block("Arguments", JSON.stringify(event.args, null, 1), other?.args && JSON.stringify(other.args, null, 1));
+  block("Prompt", event.prompt, other?.prompt);
+  block(event.type === "tool_result" ? "Result" : "Reply", event.text, other?.text);
+  if (event.prompt === undefined && event.text === undefined && event.content_ref) row("digest", event.content_ref);
+  for (const claim of event.claims ?? []) {
+    const grade = typeof claim.grade === "number" ? element("span", { class: `pill ${claim.grade >= 1 ? "good" : "bad"}` }, `${number(claim.grade)} ${claim.why ?? ""}`) : null;
+    parts.push(element("h3", {}, `Claims (${claim.kind}) `, grade));
+    if (claim.text !== undefined && claim.text !== event.text) parts.push(element("pre", { tabindex: 0 }, ...marked(claim.text)));
+  }
+  for (const [name, mine, its] of [["Comes from", "dst", "src"], ["Leads to", "src", "dst"]]) {
+    const links = element("div", { class: "links" });
+    for (const edge of drawing.view.edges.filter(edge => edge[mine] === event.id)) {
+      const at = drawing.view.events.findIndex(e => e.id === edge[its]);
+      if (at < 0) continue;
+      const link = element("button", {}, `${at + 1} ${drawing.view.events[at].agent} (${edge.type.replaceAll("_", " ")})`);
+      link.addEventListener("click", () => setStep(at));
+      links.append(link);
+    }
+    if (links.childElementCount) parts.push(element("h3", {}, name), links);
+  }
+  return parts;
+}
+
+// The text with what is searched for marked, and, beside another text, what is not common at both ends.
+function marked(text, before) {
+  text = String(text);
+  const query = $("query").value.trim().toLowerCase();
+  if (query) {
+    const parts = [], low = text.toLowerCase();
+    let done = 0;
+    for (let at = low.indexOf(query); at >= 0 && parts.length < 400; at = low.indexOf(query, done)) {
+      parts.push(text.slice(done, at), element("mark", {}, text.slice(at, at + query.length)));
+      done = at + query.length;
+    }
+    return [...parts, text.slice(done)];
+  }
+  if (before === undefined || before === null || before === text) return [text];
+  let start = 0, end = 0;
+  const most = Math.min(text.length, before.length);
+  while (start < most && text[start] === before[start]) start++;
+  while (end < most - start && text[text.length - 1 - end] === before[before.length - 1 - end]) end++;
+  return [text.slice(0, start), element("span", { class: "changed" }, text.slice(start, text.length - end)), text.slice(text.length - end)];
+}
+
+function search() {
+  const query = $("query").value.trim().toLowerCase();
+  state.hits = [];
+  state.drawn.forEach((drawing, which) => drawing.view.events.forEach((event, i) => {
+    const found = query !== "" && [event.agent, event.to, event.type, event.tool, event.prompt, textOf(event)].some(text => text && String(text).toLowerCase().includes(query));
+    drawing.nodes[i].classList.toggle("hit", found);
+    if (found && which === 0) state.hits.push(i);
+  }));
+  $("hits").textContent = query ? `${state.hits.length} found` : "";
+}
+
+function hit(direction) {
+  const { hits, step } = state;
+  if (!hits.length) return;
+  const ahead = direction > 0 ? hits.find(i => i > step) ?? hits[0] : hits.findLast(i => i < step) ?? hits.at(-1);
+  setStep(ahead, false);
+}
+
+function neighbour(direction) {
+  const { view, plan } = state.drawn[0], here = plan.nodes.get(view.events[Math.min(state.step, view.events.length - 1)].id);
+  let best = null;
+  view.events.forEach((event, i) => {
+    const at = plan.nodes.get(event.id), far = Math.abs(at.y - here.y) * 4 + Math.abs(at.x - here.x);
+    if ((at.y - here.y) * direction > 0 && (best === null || far < best.far)) best = { i, far };
+  });
+  if (best) setStep(best.i);
+}
+
+function play(on = state.playing === null) {
+  clearInterval(state.playing);
+  state.playing = on ? setInterval(() => state.step < Number($("step").max) ? setStep(state.step + 1, false) : play(false), 700) : null;
+  $("play").textContent = on ? "⏸ pause" : "▶ play";
+  $("play").setAttribute("aria-label", on ? "Pause" : "Play");
+}
+
+function toggle(name, button) {
+  state[name] = !state[name];
+  $(button).setAttribute("aria-pressed", state[name]);
+  draw();
+}
+
+const last = () => Number($("step").max);
+const KEYS = {
+  ArrowRight: () => setStep(state.step + 1), ArrowLeft: () => setStep(state.step - 1), ArrowDown: () => neighbour(1), ArrowUp: () => neighbour(-1),
+  Home: () => setStep(0), End: () => setStep(last()), " ": () => play(), "/": () => $("query").focus(), e: () => toggle("causes", "causes"),
+  n: () => state.differs >= 0 && setStep(state.differs), "?": () => $("keys").click(),
+};
+document.addEventListener("keydown", event => {
+  const inside = event.target;
+  if (event.key === "Escape") { $("query").value = ""; search(); showPanel(); state.drawn[0].nodes[state.step]?.focus(); return; }
+  if (event.ctrlKey || event.metaKey || event.altKey || inside.matches("input[type=search], select")) return;
+  if (inside.matches("input[type=range]") && event.key.startsWith("Arrow")) return;
+  if (inside.matches("pre") && (event.key === "ArrowUp" || event.key === "ArrowDown")) return;
+  if (event.key === " " && inside.matches("button")) return;
+  if (event.key === "Enter" && inside.matches(".node")) { $("panel").focus(); return; }
+  if (KEYS[event.key]) { event.preventDefault(); KEYS[event.key](); }
+});
+$("start").addEventListener("click", () => setStep(0, false));
+$("back").addEventListener("click", () => setStep(state.step - 1, false));
+$("next").addEventListener("click", () => setStep(state.step + 1, false));
+$("end").addEventListener("click", () => setStep(last(), false));
+$("play").addEventListener("click", () => play());
+$("step").addEventListener("input", () => setStep(Number($("step").value), false));
+$("causes").addEventListener("click", () => toggle("causes", "causes"));
+$("scale").addEventListener("click", () => toggle("timed", "scale"));
+$("keys").addEventListener("click", () => { $("help").hidden = !$("help").hidden; $("keys").setAttribute("aria-expanded", !$("help").hidden); });
+$("query").addEventListener("input", () => { search(); showPanel(); });
+$("query").addEventListener("keydown", event => { if (event.key === "Enter") hit(event.shiftKey ? -1 : 1); });
+
+function choose() {
+  const [a, b] = [Number($("first").value), $("second").value];
+  state.shown = b === "" ? [a] : [a, Number(b)];
+  state.step = 0;
+  draw();
+}
+VIEWS.forEach((view, i) => {
+  const parent = view.events[0].parent, score = view.rewards.team;
+  const label = `${i + 1}. ${view.task_id}${score === undefined ? "" : ` · ${number(score)}`} · ${view.trace_id}${parent ? ` ↳ of ${parent.trace_id}` : ""}`;
+  for (const id of ["first", "second"]) $(id).append(element("option", { value: i }, label));
+});
+$("second").prepend(element("option", { value: "" }, "nothing"));
+$("second").value = "";
+$("compare").hidden = VIEWS.length < 2;
+for (const id of ["first", "second"]) $(id).addEventListener("change", choose);
+for (const [type, [sign, name]] of Object.entries(KINDS)) {
+  if (VIEWS.some(view => view.events.some(event => event.type === type))) $("legend").append(element("span", {}, element("b", { class: type }, sign), name));
+}
+draw();
