@@ -356,7 +356,8 @@ def test_rules_by_name():
     assert reward_rule("own") is own
     assert reward_rule(len) is len
     with pytest.raises(
-        UnknownName, match=r"no reward rule 'minus_costs'\. Did you mean 'minus_cost'\? Known: dac, hybrid, minus_cost, orch"
+        UnknownName,
+        match=r"no reward rule 'minus_costs'\. Did you mean 'minus_cost'\? Known: dac, hybrid, minus_cost, orch",
     ):
         reward_rule("minus_costs")
 

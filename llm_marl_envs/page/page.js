@@ -123,7 +123,7 @@ function drawNode(event, at, plan, index, count) {
   group.append(svg("rect", { class: "ring", x: at.x - 4, y: y - 4, width: at.wide + 8, height: high + 8, rx: 8 }));
   group.append(svg("rect", { x: at.x, y, width: at.wide, height: high, rx: 5 }));
   if (at.wide >= 14) group.append(svg("text", { class: "sign", x: at.x + (plan.compact ? at.wide / 2 : 12), y: at.y }, sign));
-  const room = Math.floor((at.wide - 26) / 6.3);
+  const room = Math.floor((at.wide - 28) / 6.6);
   if (!plan.compact && room > 3) group.append(svg("text", { class: "snippet", x: at.x + 24, y: at.y }, first(textOf(event) || nameOf(event), room)));
   const grades = (event.claims ?? []).filter(claim => typeof claim.grade === "number").map(claim => claim.grade);
   if (grades.length) group.append(svg("circle", { class: `mark ${Math.min(...grades) >= 1 ? "good" : "bad"}`, cx: at.x + at.wide - 2, cy: y + 2, r: 4 }));
@@ -166,7 +166,7 @@ function draw() {
   state.drawn = state.shown.map(i => drawTrace(VIEWS[i], place));
   const two = state.drawn.length > 1;
   place.classList.toggle("two", two);
-  document.body.classList.toggle("two", two);
+  $("panel").classList.toggle("two", two);
   $("scale").hidden = !state.shown.some(i => isTimed(VIEWS[i]));
   $("step").max = Math.max(...state.drawn.map(d => d.view.events.length)) - 1;
   const note = $("difference");
@@ -204,7 +204,12 @@ function setStep(step, focus = true) {
     const at = drawing.plan.nodes.get(id), box = drawing.scroller;
     if (at.x < box.scrollLeft + 30 || at.x + at.wide > box.scrollLeft + box.clientWidth - 30) box.scrollLeft = at.x - box.clientWidth / 2;
   }
-  const node = state.drawn[0].nodes[state.step];
+  const node = state.drawn[0].nodes[state.step], whole = $("timelines");
+  if (node && whole.scrollHeight > whole.clientHeight) {
+    const [its, seen] = [node.getBoundingClientRect(), whole.getBoundingClientRect()];
+    if (its.top < seen.top) whole.scrollTop -= seen.top - its.top + 20;
+    if (its.bottom > seen.bottom) whole.scrollTop += its.bottom - seen.bottom + 20;
+  }
   if (focus && node && document.activeElement !== $("step")) node.focus({ preventScroll: true });
   $("said").textContent = node?.getAttribute("aria-label") ?? "";
   $("back").disabled = $("start").disabled = state.step === 0;
@@ -215,9 +220,7 @@ function setStep(step, focus = true) {
 function showPanel() {
   const panel = $("panel"), events = state.drawn.map(d => d.view.events[state.step]);
   panel.replaceChildren();
-  if (events.length === 1) return panel.append(...details(state.drawn[0], events[0], null));
-  panel.append(element("div", { class: "both" }, ...events.map((event, i) =>
-    element("div", {}, ...(event ? details(state.drawn[i], event, events[1 - i]) : [element("p", {}, "This trace has ended.")])))));
+  panel.append(...events.map((event, i) => event ? details(state.drawn[i], event, events[1 - i]) : element("p", {}, "This trace has ended.")));
 }
 
 function details(drawing, event, other) {
@@ -227,16 +230,17 @@ function details(drawing, event, other) {
   if (event.prompt_tokens || event.reply_tokens) row("tokens", `${event.prompt_tokens ?? 0} read, ${event.reply_tokens ?? 0} written`);
   if (event.choices) row("menu", event.choices.join(", "));
   if (event.malformed) row("malformed", `expected ${event.malformed}`);
-  const parts = [element("h2", {}, `${event.agent}: ${nameOf(event)}`), rows];
-  const block = (name, text, before) => text !== undefined && parts.push(element("h3", {}, name), element("pre", { tabindex: 0 }, ...marked(text || "(empty)", before)));
+  const meta = element("div", { class: "meta" }, element("h2", {}, `${event.agent}: ${nameOf(event)}`), rows), made = element("div", { class: "details" }, meta);
+  const block = (name, text, before, grade = null) => text !== undefined && made.append(
+    element("div", { class: "block" }, element("h3", {}, name, grade), element("pre", { tabindex: 0 }, ...marked(text || "(empty)", before))));
   if (event.args) block("Arguments", JSON.stringify(event.args, null, 1), other?.args && JSON.stringify(other.args, null, 1));
   block("Prompt", event.prompt, other?.prompt);
   block(event.type === "tool_result" ? "Result" : "Reply", event.text, other?.text);
-  if (event.prompt === undefined && event.text === undefined && event.content_ref) row("digest", event.content_ref);
+  if (event.prompt === undefined && event.text === undefined) row("digest", event.content_ref);
   for (const claim of event.claims ?? []) {
     const grade = typeof claim.grade === "number" ? element("span", { class: `pill ${claim.grade >= 1 ? "good" : "bad"}` }, `${number(claim.grade)} ${claim.why ?? ""}`) : null;
-    parts.push(element("h3", {}, `Claims (${claim.kind}) `, grade));
-    if (claim.text !== undefined && claim.text !== event.text) parts.push(element("pre", { tabindex: 0 }, ...marked(claim.text)));
+    if (claim.text !== undefined && claim.text !== event.text) block(`Claims (${claim.kind}) `, claim.text, undefined, grade);
+    else meta.append(element("h3", {}, `Claims this (${claim.kind}) `, grade));
   }
   for (const [name, mine, its] of [["Comes from", "dst", "src"], ["Leads to", "src", "dst"]]) {
     const links = element("div", { class: "links" });
@@ -247,9 +251,9 @@ function details(drawing, event, other) {
       link.addEventListener("click", () => setStep(at));
       links.append(link);
     }
-    if (links.childElementCount) parts.push(element("h3", {}, name), links);
+    if (links.childElementCount) meta.append(element("h3", {}, name), links);
   }
-  return parts;
+  return made;
 }
 
 // The text with what is searched for marked, and, beside another text, what is not common at both ends.
