@@ -85,6 +85,10 @@ class TraceError(LLMMarlError):
     """A trace file cannot be read."""
 
 
+class TranscriptError(TraceError):
+    """A transcript of another system cannot be read."""
+
+
 class WriteFailed(LLMMarlError, OSError):
     """A file could not be written."""
 

@@ -14,15 +14,14 @@ or a line of it, stands in a later prompt of another agent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from llm_marl_envs.catalog import find_class
 from llm_marl_envs.errors import TraceError, UnknownName
 from llm_marl_envs.orchestration_metrics import metrics_of
+from llm_marl_envs.orchestration_schema import View, in_order
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Spawn, UseTool
 
 if TYPE_CHECKING:
@@ -30,17 +29,8 @@ if TYPE_CHECKING:
     from llm_marl_envs.tasks.base import Score
     from llm_marl_envs.trace import Trace
 
-EVENT_TYPES = (
-    "orchestrator_decision", "spawn", "despawn", "message", "tool_call", "tool_result", "return", "aggregate",
-    "human_intervention", "safety_event",
-)  # fmt: skip
-EDGE_TYPES = ("temporal", "causal", "spawn", "message", "tool_dependency", "return", "aggregate", "safety_flow")
-TOPOLOGIES = (
-    "centralized", "planner_executor_critic", "debate", "swarm", "hierarchical", "harness", "mixed", "unknown",
-)  # fmt: skip
 _TYPE_OF = {"decision": "orchestrator_decision"}  # the other kinds of Ask are called the same there
 SHORT = 8  # a text of fewer characters counts as read only if no prompt had it before
-View = dict[str, Any]
 
 
 def to_orchestration(trace: Trace, outcome: Outcome | None = None, *, texts: bool = True) -> View:
@@ -102,7 +92,6 @@ class _Record:
         self.latest: dict[str, int] = {}  # agent -> its latest event before the present wave
         self.acting: dict[str, int] = {}  # agent -> its latest event in it
         self.spawned: dict[str, int] = {}  # agent -> its spawn, until it acts
-        self.roster = trace.roster
         self.wave, self.start = 0, 0.0
         self.gate: int | None = None  # the event that the present wave waited for
         self.slowest: tuple[float, int] | None = (
@@ -118,8 +107,8 @@ class _Record:
     def add(self, kind: str, agent: str, t: float, text: str | None) -> int:
         place = len(self.events)
         event: dict[str, Any] = {"id": f"e{place}", "t": t, "type": kind, "agent": agent, "wave": self.wave}
-        if agent in self.roster:
-            event["role"] = self.roster.role(agent)
+        if role := agent.rpartition("_")[0]:
+            event["role"] = role
         if text is not None:
             event["text"] = text
             event["content_ref"] = (
@@ -243,14 +232,7 @@ class _Record:
 
     def finished(self) -> View:
         self._name_readers()
-        into = {target for _, target in self.edges}
-        order = sorted(range(len(self.events)), key=lambda place: self.events[place]["t"])
-        for before, place in pairwise(order):
-            if place not in into:
-                self.edges[before, place] = "temporal"
-        edges = [
-            {"src": f"e{source}", "dst": f"e{target}", "type": kind} for (source, target), kind in self.edges.items()
-        ]
+        events, edges = in_order(self.events, self.edges)
         wall = self.start if self.timed else 0.0
         messages = sum(event["type"] == "message" for event in self.events)
         return {
@@ -258,7 +240,7 @@ class _Record:
             "task_id": self.trace.question.id,
             "system": self.trace.env_id,
             "topology": topology_of(self.trace.spec.workflow),
-            "events": [self.events[place] for place in order],
+            "events": events,
             "edges": edges,
             "rewards": {},
             "costs": {
@@ -291,97 +273,10 @@ def _channels(trace: Trace, outcome: Outcome | None) -> dict[str, float]:
 
 @lru_cache(maxsize=256)
 def topology_of(workflow: str) -> str:
-    """The schema's topology of a workflow, which says so itself in `topology`."""
+    """The schema's topology of a workflow, which says so itself in `topology`. Modules that a trace names are not loaded."""
     try:
+        if ":" in workflow:
+            return "unknown"
         return getattr(find_class("llm_marl_envs.workflows", workflow), "topology", "unknown")
     except UnknownName:
         return "unknown"
-
-
-def check_view(view: Any) -> list[str]:
-    """What is wrong with orchestration data, as sentences; empty if nothing is. The schema's own rules, and that ids are unique,
-    edges lead from earlier to existing events, and every event but the first has a cause."""
-    if not isinstance(view, dict):
-        return [f"expected an object, got {type(view).__name__}"]
-    allowed = {"trace_id", "task_id", "system", "topology", "events", "edges", "rewards", "costs", "metrics"}
-    wrong = [f"unknown field {name!r}" for name in view if name not in allowed]
-    for name, kind in (("trace_id", str), ("task_id", str), ("events", list), ("edges", list), ("rewards", dict), ("costs", dict)):  # fmt: skip
-        if not isinstance(view.get(name), kind):
-            wrong.append(f"{name} must be {kind.__name__}, got {view.get(name)!r:.80}")
-    if wrong:
-        return wrong
-    if not isinstance(view.get("system", ""), str):
-        wrong.append(f"system must be a string, got {view['system']!r:.80}")
-    if "topology" in view and view["topology"] not in TOPOLOGIES:
-        wrong.append(f"topology is one of {', '.join(TOPOLOGIES)}; got {view['topology']!r:.80}")
-    wrong += _wrong_events(view["events"])
-    if not wrong:
-        wrong += _wrong_edges(view["edges"], [event["id"] for event in view["events"]])
-    for name in ("tokens", "wall_clock_s"):
-        if name not in view["costs"]:
-            wrong.append(f"costs.{name} is missing")
-    wrong += _wrong_numbers("costs", view["costs"], 0.0)
-    wrong += _wrong_numbers("rewards", view["rewards"])
-    wrong += _wrong_numbers("metrics", view.get("metrics", {}))
-    return wrong
-
-
-def _wrong_events(events: list[Any]) -> Iterable[str]:
-    if not events:
-        yield "events must hold at least one"
-    ids: set[str] = set()
-    for i, event in enumerate(events):
-        if not isinstance(event, dict):
-            yield f"event {i} must be an object, got {event!r:.80}"
-            continue
-        for name in ("id", "agent", "type"):
-            if not isinstance(event.get(name), str):
-                yield f"event {i}: {name} must be a string, got {event.get(name)!r:.80}"
-        for name in ("role", "from", "to", "tool", "content_ref"):
-            if not isinstance(event.get(name, ""), str):
-                yield f"event {i}: {name} must be a string, got {event[name]!r:.80}"
-        if not isinstance(event.get("trusted", True), bool):
-            yield f"event {i}: trusted must be true or false, got {event['trusted']!r:.80}"
-        if not _is_number(event.get("t")) or event["t"] < 0:
-            yield f"event {i}: t must be a number from 0, got {event.get('t')!r:.80}"
-        if isinstance(event.get("type"), str) and event["type"] not in EVENT_TYPES:
-            yield f"event {i}: type is one of {', '.join(EVENT_TYPES)}; got {event['type']!r:.80}"
-        if isinstance(event.get("id"), str):
-            if event["id"] in ids:
-                yield f"event {i}: the id {event['id']!r:.80} is used twice"
-            ids.add(event["id"])
-
-
-def _wrong_edges(edges: list[Any], ids: list[str]) -> Iterable[str]:
-    known, caused = set(ids), set()
-    for i, edge in enumerate(edges):
-        if not isinstance(edge, dict) or set(edge) != {"src", "dst", "type"}:
-            yield f"edge {i} must be an object with src, dst and type, got {edge!r:.120}"
-            continue
-        for end in ("src", "dst"):
-            if not isinstance(edge[end], str) or edge[end] not in known:
-                yield f"edge {i}: {end} {edge[end]!r:.80} is no event"
-        if edge["type"] not in EDGE_TYPES:
-            yield f"edge {i}: type is one of {', '.join(EDGE_TYPES)}; got {edge['type']!r:.80}"
-        caused.add(str(edge["dst"]))
-    for id in ids[1:]:
-        if id not in caused:
-            yield f"event {id} has no cause: no edge leads to it"
-
-
-def _wrong_numbers(name: str, numbers: Any, least: float | None = None) -> Iterable[str]:
-    if not isinstance(numbers, dict):
-        yield f"{name} must be an object, got {numbers!r:.80}"
-        return
-    for key, value in numbers.items():
-        if not _is_number(value) or (least is not None and value < least):
-            yield f"{name}.{key} must be a number{'' if least is None else ' from 0'}, got {value!r:.80}"
-
-
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and value == value
-        and abs(value) != float("inf")
-    )

@@ -18,7 +18,7 @@ from llm_marl_envs.catalog import VERSION as ENV_VERSION
 from llm_marl_envs.catalog import EnvSpec
 from llm_marl_envs.errors import LLMMarlError, ReplayMismatch, TraceError
 from llm_marl_envs.outcome import Outcome
-from llm_marl_envs.protocol import NOTES, Ask, Call, Claim, Malformed, Note, Roster, Spawn, Stop, UseTool
+from llm_marl_envs.protocol import NOTES, Ask, Call, Claim, Malformed, Note, Spawn, Stop, UseTool
 from llm_marl_envs.session import Event, Limits, Play, Reply, Session, Status
 from llm_marl_envs.tasks.base import Question
 
@@ -84,10 +84,6 @@ class Trace:
     @property
     def env_id(self) -> str:
         return self.spec.env_id
-
-    @property
-    def roster(self) -> Roster:
-        return self.spec.make_workflow().roster
 
     @property
     def parent(self) -> tuple[str, int] | None:

@@ -9,7 +9,6 @@ from time import perf_counter
 
 import pytest
 
-from leaderboard.verify import Verified, problems_by_id, verified
 from llm_marl_envs import (
     EnvSpec,
     Play,
@@ -25,6 +24,7 @@ from llm_marl_envs import (
 from llm_marl_envs.grading.numbers import parse_number
 from llm_marl_envs.outcome import outcome_of
 from llm_marl_envs.seeds import seed_of
+from llm_marl_envs.verify import Verified, problems_by_id, verified
 
 SIZES = {"train": 7473, "test": 1319}
 DATA = os.environ.get("LLM_MARL_DATA")

@@ -50,7 +50,7 @@ def test_imports_go_one_way(package):
         "import math, torch.nn as nn",
         "from baselines import train",
         "def f():\n    from torch.nn import functional",
-        "if TYPE_CHECKING:\n    from leaderboard.verify import Verified",
+        "if TYPE_CHECKING:\n    from leaderboard.score import Row",
         "importlib.import_module('transformers.models')",
         "torch = __import__('torch')",
     ],

@@ -14,7 +14,8 @@ from playthroughs import SCRIPTS
 
 from llm_marl_envs import EnvSpec, Limits, Play, Session, Status, Trace, make, make_workflow
 from llm_marl_envs.errors import TraceError
-from llm_marl_envs.orchestration import EDGE_TYPES, EVENT_TYPES, TOPOLOGIES, check_view, topology_of
+from llm_marl_envs.orchestration import topology_of
+from llm_marl_envs.orchestration_schema import EDGE_TYPES, EVENT_TYPES, TOPOLOGIES, check_view
 from llm_marl_envs.protocol import Ask
 from llm_marl_envs.tasks.base import Question
 from llm_marl_envs.testing import random_reply

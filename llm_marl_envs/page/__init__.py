@@ -23,7 +23,7 @@ def page_of(views: Sequence[Mapping[str, Any]], title: str = "Orchestration trac
     """The page as a string. views: as of `to_orchestration` or an importer, in the order in which they are offered."""
     if not views:
         raise TraceError("nothing to show: expected at least one episode")
-    here = files(__package__)
+    here = files("llm_marl_envs.page")
     style, script = (here.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     plain = json.loads(json.dumps(list(views)), parse_constant=lambda _: None)  # NaN is no JSON
     data = json.dumps(plain).replace("<", "\\u003c").replace(">", "\\u003e")

@@ -208,7 +208,7 @@ def test_failed_episodes_are_counted_apart(tmp_path, monkeypatch):
     assert [t.status for t in traces] == [Status.FINISHED, Status.FAILED, Status.FINISHED]
     path = written(tmp_path / "a.jsonl", *traces)
     assert only(score([path])).refused == 1, "where the grader runs, a failed episode has not failed"
-    monkeypatch.setattr("leaderboard.verify.outcome_of", crashing)
+    monkeypatch.setattr("llm_marl_envs.verify.outcome_of", crashing)
     row = only(score([path]))
     assert (row.failed, row.refused, row.problems, row.accuracy, row.calls) == (1, 0, 2, wilson(1, 2), 1.0)
     written(tmp_path / "b.jsonl", *solo("++-", entry="run", step=1), *solo("+", entry="run", step=2))

@@ -120,7 +120,7 @@ class Verifier:
     def __call__(self, trace: Trace) -> Verified | Refused:
         """Raises DataError or MissingExtra, naming the environment, if the task's data cannot be had here."""
         try:
-            if stranger := self._stranger(trace.spec):
+            if stranger := self.stranger(trace.spec):
                 return Refused(trace, (f"{stranger!r} is somebody else's; name its module in plugins to load it",))
             key = _key(trace.spec)
             if key not in self._tasks:
@@ -139,7 +139,7 @@ class Verifier:
         """How many problems the split of a trace that was verified here has."""
         return len(self._problems.get((_key(trace.spec), trace.split), ()))
 
-    def _stranger(self, spec: EnvSpec) -> str:
+    def stranger(self, spec: EnvSpec) -> str:
         for name in (spec.task, spec.workflow):
             module, colon, _ = name.partition(":")
             if colon and module not in self.plugins:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from leaderboard.verify import Refused, Verified, Verifier, verified
 from llm_marl_envs import Limits, Status, Trace, make
 from llm_marl_envs.errors import DataError, TraceError
 from llm_marl_envs.session import Event
 from llm_marl_envs.tasks import arithmetic
 from llm_marl_envs.tasks.arithmetic import Arithmetic
+from llm_marl_envs.verify import Refused, Verified, Verifier, verified
 
 TASK = Arithmetic(test_size=20)
 

@@ -1,0 +1,64 @@
+"""Transcripts of other systems as orchestration data: OpenAI-style message logs, Claude Code and Codex sessions.
+
+What is imported can be shown and measured like our own, but not replayed: no workflow produced it. Its first event says
+`imported`. Records that are not understood are skipped and counted in the metric `records_skipped`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from llm_marl_envs.errors import TranscriptError, UnknownName
+from llm_marl_envs.orchestration_schema import View
+from llm_marl_envs.transcripts import claude_code, codex, openai
+from llm_marl_envs.transcripts.records import Source, read_source
+
+LAYOUTS: dict[str, Any] = {"claude_code": claude_code, "codex": codex, "openai": openai}
+
+
+def read_transcript(path: str | Path, layout: str = "auto") -> Iterator[View]:
+    """The episodes of a transcript file, or of all transcripts under a folder. Logs of sub-agents, where a layout keeps them in
+    files of their own, are found and belong to the session that spawned them.
+
+    Raises TranscriptError for a file that cannot be read, or in which nothing was understood, and UnknownName for a layout
+    that is none.
+    """
+    if layout != "auto" and layout not in LAYOUTS:
+        raise UnknownName("transcript layout", layout, ["auto", *LAYOUTS])
+    path = Path(path)
+    files = [path]
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*.json*") if p.suffix in (".json", ".jsonl") and p.is_file())
+        if not files:
+            raise TranscriptError(f"no transcripts under {path}: expected files named *.jsonl or *.json")
+    for file in files:
+        source = read_source(file)
+        reader = LAYOUTS[layout if layout != "auto" else sniff(source)]
+        if path.is_dir() and reader.is_part(source):
+            continue  # it comes with the session that spawned it
+        read: Callable[[Source], Iterator[View]] = reader.read
+        views = list(read(source))
+        if not views:
+            kind = reader.__name__.rpartition(".")[2]
+            raise TranscriptError(
+                f"nothing in {file} was understood: its {len(source.records)} records are none of the layout {kind}. {_EXPECTED}"
+            )
+        yield from views
+
+
+def sniff(source: Source) -> str:
+    """The layout of a transcript, by its first records; message logs are what is left when nothing tells another. Raises
+    TranscriptError if they are of none."""
+    scores = {name: sum(map(reader.is_record, source.records[:50])) for name, reader in LAYOUTS.items()}
+    best = max(scores, key=lambda name: (name != "openai" and scores[name] > 0, scores[name]))
+    if not scores[best]:
+        raise TranscriptError(f"{source.path} is a transcript of no known layout. {_EXPECTED}")
+    return best
+
+
+_EXPECTED = (
+    "Expected messages with role and content (openai), records with sessionId and message (claude_code), or records with "
+    "type and payload (codex), as JSON or JSON lines; say which with --layout."
+)
