@@ -76,7 +76,7 @@ def to_orchestration(trace: Trace, outcome: Outcome | None = None, *, texts: boo
             for name in ("prompt", "text", "args", "question", "answer"):
                 event.pop(name, None)
             for claim in event.get("claims", ()):
-                for name in ("text", "about", "read"):
+                for name in ("text", "about", "read", "why"):
                     claim.pop(name, None)
     return view
 

@@ -6,8 +6,9 @@ import gzip
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -16,7 +17,6 @@ from rich.progress import track
 from rich.table import Table
 
 from llm_marl_envs.errors import ConfigError, DataError, MissingExtra, ReplayMismatch, TraceError, WriteFailed
-from llm_marl_envs.orchestration_metrics import METRICS
 from llm_marl_envs.orchestration_schema import View, check_view
 from llm_marl_envs.page import write_page
 from llm_marl_envs.stats import bootstrap
@@ -44,7 +44,7 @@ def trace(
     """Check, measure, export or show recorded episodes, or import transcripts of other systems.
 
     check: re-live and re-grade every trace, and hold forks to their parents; exit status 1 if one does not hold.
-    stats: the metrics of docs/traces.md with 95% intervals, per environment.
+    stats: the metrics of docs/traces.md with 95% intervals, per environment; with --out as JSON lines.
     export: write the public orchestration-trace schema, one JSON object a line.
     show: write one self-contained HTML page: timeline, prompts and replies, replay, search, comparison.
     import: read OpenAI-style message logs, or Claude Code or Codex logs, into that schema (not replayable).
@@ -73,19 +73,19 @@ def trace(
         case "check":
             _check(files, verifier, grade)
         case "stats":
-            _stats(views_of(files, verifier if grade else None))
+            _stats(views_of(files, verifier if grade else None), out)
         case "export":
             target = out or _beside(files[0], ".orchestration.jsonl")
             count = _write(target, views_of(files, verifier if grade else None, texts=texts))
-            OUT.print(f"wrote {count} episodes to {target}; look at them with: llm-marl trace show {target}")
+            OUT.print(_written(count, target), soft_wrap=True)
         case "show":
             found = _picked(views_of(files, verifier if grade else None, texts=texts), pick, limit)
-            target = write_page(found, out or _beside(files[0], ".html"), f"{files[0].name}: {_counted(found)}")
-            OUT.print(f"wrote {_counted(found)} to {target}; open it in a browser")
+            target = write_page(found, out or _beside(files[0], ".html"), f"{files[0].name}: {_counted(len(found))}")
+            OUT.print(f"wrote {_counted(len(found))} to {escape(str(target))}; open it in a browser")
         case "import":
             target = out or _beside(files[0], ".orchestration.jsonl")
             count = _write(target, (view for file in files for view in read_transcript(file, layout)))
-            OUT.print(f"wrote {count} episodes to {target}; look at them with: llm-marl trace show {target}")
+            OUT.print(_written(count, target), soft_wrap=True)
 
 
 def views_of(files: Iterable[Path], verifier: Verifier | None = None, *, texts: bool = True) -> Iterator[View]:
@@ -160,28 +160,36 @@ def _complaint(trace: Trace, verifier: Verifier, grade: bool) -> str:
     return ""
 
 
-def _stats(views: Iterable[View]) -> None:
+def _stats(views: Iterable[View], out: Path | None) -> None:
     found: dict[str, list[View]] = {}
     for view in views:
-        bare = {name: view[name] for name in ("rewards", "costs") if name in view} | {
-            "metrics": view.get("metrics", {})
-        }
-        found.setdefault(view.get("system", "unknown"), []).append(bare)
+        figures = {kind: view[kind] for kind in ("rewards", "costs")} | {"metrics": view.get("metrics", {})}
+        found.setdefault(view.get("system", "unknown"), []).append(figures)
     if not found:
         raise TraceError("no episodes in these files")
+    rows = [row for system, episodes in found.items() for row in _figures(system, episodes)]
+    if out is not None:
+        _write(out, rows)
+        return
     for system, episodes in found.items():
         table = Table(title=escape(f"{system}: {len(episodes)} episodes"), title_justify="left")
-        for name in ("figure", "mean", "95% interval", "episodes", "meaning"):
-            table.add_column(name, justify="left" if name in ("figure", "meaning") else "right")
-        for kind in ("rewards", "costs", "metrics"):
-            for name in dict.fromkeys(name for episode in episodes for name in episode[kind]):
-                values = [float(episode[kind][name]) for episode in episodes if name in episode[kind]]
-                it = bootstrap(values)
-                what = METRICS.get(name, "") if kind == "metrics" else f"{kind[:-1]} of an episode"
-                table.add_row(
-                    escape(name), f"{it.mean:.4g}", f"{it.low:.4g} to {it.high:.4g}", str(len(values)), escape(what)
-                )
+        for name in ("", "figure", "mean", "95% interval", "episodes"):
+            table.add_column(name, justify="left" if name in ("", "figure") else "right", no_wrap=True)
+        for row in rows:
+            if row["system"] == system:
+                mean, low, high = (f"{row[name]:.4g}" for name in ("mean", "low", "high"))
+                table.add_row(row["kind"], escape(row["figure"]), mean, f"{low} to {high}", str(row["episodes"]))
         OUT.print(table)
+    OUT.print("What the metrics mean: docs/traces.md")
+
+
+def _figures(system: str, episodes: Sequence[View]) -> Iterator[dict[str, Any]]:
+    for kind in ("rewards", "costs", "metrics"):
+        for name in dict.fromkeys(name for episode in episodes for name in episode[kind]):
+            values = [float(episode[kind][name]) for episode in episodes if name in episode[kind]]
+            yield {"system": system, "kind": kind[:-1], "figure": name, "episodes": len(values)} | asdict(
+                bootstrap(values)
+            )
 
 
 def _picked(views: Iterable[View], pick: Sequence[str], limit: int) -> list[View]:
@@ -227,7 +235,7 @@ def _read_views(path: Path) -> Iterator[View]:
         raise TraceError(f"{path} holds no orchestration data: {bad}") from None
 
 
-def _write(path: Path, views: Iterable[View]) -> int:
+def _write(path: Path, views: Iterable[dict[str, Any]]) -> int:
     count = 0
     aside = path.with_name(f".{path.name}")
     try:
@@ -248,5 +256,9 @@ def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json") + ending)
 
 
-def _counted(views: Sequence[View]) -> str:
-    return f"{len(views)} episode{'s' if len(views) != 1 else ''}"
+def _counted(count: int) -> str:
+    return f"{count} episode{'s' if count != 1 else ''}"
+
+
+def _written(count: int, path: Path) -> str:
+    return f"wrote {_counted(count)} to {escape(str(path))}; look at it with: llm-marl trace show {escape(str(path))}"
