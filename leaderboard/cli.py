@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from leaderboard.score import SHOWN_REASONS, Row, printable
+from leaderboard.score import SHOWN_REASONS, Row
 from leaderboard.score import score as score_files
 from llm_marl_envs.errors import ConfigError
+from llm_marl_envs.terminal import printable
 
 REPLAY = "Every trace was re-lived and re-graded here. That shows it self-consistent, not authentic: any text may be anybody's."
 

@@ -13,6 +13,7 @@ from llm_marl_envs.errors import TraceError
 from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.session import Status
 from llm_marl_envs.stats import Interval, accuracy_of, team_figures
+from llm_marl_envs.terminal import printable
 from llm_marl_envs.trace import Trace
 from llm_marl_envs.trace_files import read_traces
 from llm_marl_envs.verify import Refused, Verified, Verifier
@@ -207,9 +208,3 @@ def _order(step: int | None) -> tuple[bool, int]:
 
 def _named(step: int | None) -> str:
     return "no step" if step is None else f"step {step}"
-
-
-def printable(text: object, length: int = 120) -> str:
-    """Foreign text for a terminal: no control characters (they could redraw the table), and not endless."""
-    shown = "".join(c if c.isprintable() else "?" for c in str(text)[: length + 1])
-    return shown if len(shown) <= length else f"{shown[:length]}..."

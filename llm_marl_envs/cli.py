@@ -21,6 +21,7 @@ from rich.table import Table
 from llm_marl_envs.catalog import build, env_ids, find_class, make, names, split_id
 from llm_marl_envs.errors import DataError, LLMMarlError, UnknownName
 from llm_marl_envs.seeds import seed_of
+from llm_marl_envs.terminal import printable
 from llm_marl_envs.testing import random_reply
 from llm_marl_envs.trace_files import TraceWriter
 
@@ -153,7 +154,7 @@ def _script(path: Path | None) -> list[str]:
 
 def _ask(agent: str, prompt: str, choices: tuple[str, ...]) -> str:
     OUT.rule(f"you are {agent}")
-    OUT.print(escape(prompt))
+    OUT.print(escape(printable(prompt, None, lines=True)))
     if choices:
         OUT.print(f"choices: {', '.join(choices)}")
     try:

@@ -21,6 +21,7 @@ from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Message, Play, Session, Status
 from llm_marl_envs.spaces import UnicodeText, chat_space
 from llm_marl_envs.tasks.base import Problem, Question, Task, Tool
+from llm_marl_envs.terminal import printable
 from llm_marl_envs.trace import Trace, transcript
 
 Observation = dict[str, tuple[Message, ...]]
@@ -191,7 +192,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
             return transcript(self.session, self.outcome)
         if self.render_mode == "human":
             text = transcript(self.session, self.outcome)
-            print(text[self._shown :], end="", flush=True)
+            print(printable(text[self._shown :], None, lines=True), end="", flush=True)
             self._shown = len(text)
         return None
 

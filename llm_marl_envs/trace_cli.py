@@ -20,6 +20,7 @@ from llm_marl_envs.errors import ConfigError, DataError, MissingExtra, ReplayMis
 from llm_marl_envs.orchestration_schema import View, check_view
 from llm_marl_envs.page import write_page
 from llm_marl_envs.stats import bootstrap
+from llm_marl_envs.terminal import printable
 from llm_marl_envs.trace import Trace
 from llm_marl_envs.trace_files import read_traces
 from llm_marl_envs.transcripts import read_transcript
@@ -104,7 +105,7 @@ def views_of(files: Iterable[Path], verifier: Verifier | None = None, *, texts: 
                         case Verified(outcome=found):
                             outcome = found
                         case Refused() as refused:
-                            warnings.warn(f"does not hold: {refused}", stacklevel=2)
+                            warnings.warn(f"does not hold: {printable(refused, 500)}", stacklevel=2)
                 except (DataError, MissingExtra) as bad:
                     ungraded.add(trace.env_id)
                     warnings.warn(f"claims are not graded: {bad}", stacklevel=2)
@@ -140,7 +141,7 @@ def _check(files: Sequence[Path], verifier: Verifier, grade: bool) -> None:
     exported = f"; {valid} exported episodes follow the schema, but cannot be replayed" if valid else ""
     OUT.print(f"{checked} traces {how}, {len(wrong)} complaints; {len(forks)} forks{exported}")
     for complaint in wrong[:SHOWN]:
-        OUT.print(f"  {escape(complaint)}", soft_wrap=True)
+        OUT.print(f"  {escape(printable(complaint, 500))}", soft_wrap=True)
     if len(wrong) > SHOWN:
         OUT.print(f"  and {len(wrong) - SHOWN} more")
     if wrong:
@@ -172,13 +173,15 @@ def _stats(views: Iterable[View], out: Path | None) -> None:
         _write(out, rows)
         return
     for system, episodes in found.items():
-        table = Table(title=escape(f"{system}: {len(episodes)} episodes"), title_justify="left")
+        table = Table(title=escape(printable(f"{system}: {len(episodes)} episodes")), title_justify="left")
         for name in ("", "figure", "mean", "95% interval", "episodes"):
             table.add_column(name, justify="left" if name in ("", "figure") else "right", no_wrap=True)
         for row in rows:
             if row["system"] == system:
                 mean, low, high = (f"{row[name]:.4g}" for name in ("mean", "low", "high"))
-                table.add_row(row["kind"], escape(row["figure"]), mean, f"{low} to {high}", str(row["episodes"]))
+                table.add_row(
+                    row["kind"], escape(printable(row["figure"])), mean, f"{low} to {high}", str(row["episodes"])
+                )
         OUT.print(table)
     OUT.print("What the metrics mean: docs/traces.md")
 
