@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from llm_marl_envs import EnvSpec, Play, Session, Trace, make, make_workflow
-from llm_marl_envs.orchestration_metrics import metrics_of
+from llm_marl_envs.orchestration_metrics import METRICS, metrics_of
 from llm_marl_envs.tasks.base import Question
 
 
@@ -138,3 +140,8 @@ def test_a_graded_episode_has_them_all():
     found = env.trace().to_orchestration(env.outcome)["metrics"]
     assert (found["task_success"], found["correction"], found["preservation"]) == (1.0, 1.0, 0.0)
     assert found["error_amplification"] == 0.0
+
+
+def test_every_metric_is_in_the_docs():
+    docs = (Path(__file__).parent.parent / "docs" / "traces.md").read_text()
+    assert [name for name, what in METRICS.items() if f"| `{name}` | {what} |" not in docs] == []

@@ -8,7 +8,7 @@ import json
 import pytest
 from playthroughs import SCRIPTS
 from test_cli import run  # noqa: F401
-from test_transcripts import WEATHER, claude_session
+from transcript_samples import WEATHER, claude_session
 
 from llm_marl_envs import EnvSpec, Play, Session, Trace, TraceWriter, make, make_workflow
 from llm_marl_envs.orchestration_schema import check_view
