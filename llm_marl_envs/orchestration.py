@@ -76,7 +76,7 @@ def to_orchestration(trace: Trace, outcome: Outcome | None = None, *, texts: boo
             for name in ("prompt", "text", "args", "question", "answer"):
                 event.pop(name, None)
             for claim in event.get("claims", ()):
-                for name in ("text", "about", "read", "why"):
+                for name in ("text", "about", "read"):
                     claim.pop(name, None)
     return view
 
@@ -181,7 +181,7 @@ class _Record:
         if note.about:
             claim["about"] = note.about
         if score is not None:
-            claim["grade"], claim["why"], claim["read"] = score.value, score.why, score.read
+            claim["grade"], claim["read"] = score.value, score.read  # not why: reasons name the right answer
         self.belongs(note.agent).setdefault("claims", []).append(claim)
 
     def move(self, note: Any) -> None:

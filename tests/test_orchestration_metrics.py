@@ -58,7 +58,7 @@ def test_overhead_counts_tokens_where_there_are_some():
 
 
 def claim(grade: float, text: str = "7", kind: str = "answer", read: str | None = "7") -> dict:
-    return {"kind": kind, "text": text, "grade": grade, "read": read, "why": ""}
+    return {"kind": kind, "text": text, "grade": grade, "read": read}
 
 
 def test_members_right_and_team_wrong():

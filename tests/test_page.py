@@ -208,7 +208,7 @@ def test_hostile_texts_stay_texts(shown):
     view = view_of("solo", (HOSTILE,), question)
     view["events"][0]["agent"] = view["system"] = view["task_id"] = HOSTILE
     view["metrics"][HOSTILE] = 1.0
-    view["events"][0]["claims"] = [{"kind": HOSTILE, "text": HOSTILE + "!", "grade": 0.0, "why": HOSTILE}]
+    view["events"][0]["claims"] = [{"kind": HOSTILE, "text": HOSTILE + "!", "grade": 0.0}]
     page = shown(view, title=HOSTILE)
     page.wait_for_timeout(200)
     assert page.title() == HOSTILE

@@ -238,7 +238,7 @@ function details(drawing, event, other) {
   block(event.type === "tool_result" ? "Result" : "Reply", event.text, other?.text);
   if (event.prompt === undefined && event.text === undefined) row("digest", event.content_ref);
   for (const claim of event.claims ?? []) {
-    const grade = typeof claim.grade === "number" ? element("span", { class: `pill ${claim.grade >= 1 ? "good" : "bad"}` }, `${number(claim.grade)} ${claim.why ?? ""}`) : null;
+    const grade = typeof claim.grade === "number" ? element("span", { class: `pill ${claim.grade >= 1 ? "good" : "bad"}` }, `graded ${number(claim.grade)}`) : null;
     if (claim.text !== undefined && claim.text !== event.text) block(`Claims (${claim.kind}) `, claim.text, undefined, grade);
     else meta.append(element("h3", {}, `Claims this (${claim.kind}) `, grade));
   }
