@@ -31,8 +31,9 @@ class TrainArgs:
     """Hub name or local folder of a causal language model with a chat template; `tiny` is built and warm-started here."""
     lora_rank: int = 0
     """0 trains all weights, one full copy per policy; r > 0 trains a LoRA adapter of rank r per policy on one backbone."""
-    reward: Literal["team", "own", "minus_cost"] = "team"
-    """What each agent is paid at the end of an episode."""
+    reward: str = "team"
+    """What each agent is paid at the end of an episode: team, own, minus_cost, dac, process, tool_use, verifier, orchestration or
+    hybrid (docs/rewards.md), or your.module:rule."""
     steps: int = 100
     """Optimizer steps."""
     problems: int = 16

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from llm_marl_envs import rewards
 from llm_marl_envs.catalog import find_class, make_task, missing_tools, names
 from llm_marl_envs.tasks.base import Benchmark, Card, Problem, Question
 
@@ -163,10 +164,50 @@ def _fenced(text: str) -> str:
     return f"{fence}text\n{text.rstrip()}\n{fence}"
 
 
+FAMILIES: dict[str, tuple[Any, ...]] = {
+    "R1: shared team or outcome": (rewards.team,),
+    "R2: individual": (rewards.own,),
+    "R3: role-specific": (rewards.by_role, rewards.dac, rewards.accepted_evidence, rewards.justified_answer),
+    "R4: process": (rewards.process, rewards.progress),
+    "R5: tool use": (rewards.tool_use, rewards.tool_worked),
+    "R6: debate and verification": (rewards.verifier,),
+    "R7: orchestration": (
+        rewards.orchestration, rewards.speed_up, rewards.split_coverage, rewards.aggregation_gain,
+    ),
+    "R8: hybrid local and global": (rewards.hybrid, rewards.minus_cost),
+}  # fmt: skip
+
+
+def reward_rules() -> str:
+    """The page of reward rules, by the survey's families."""
+    parts = [
+        f"{HEAD}\n# Reward rules\n\nThe families are those of the survey of reinforcement learning for teams of language models "
+        "(arXiv 2605.02801). A rule takes an `Outcome` and returns one reward per agent of the roster; rules compose. "
+        "`llm_marl_envs.make(id, reward=rule)` and `llm-marl train --reward NAME` take them, the latter by these names: "
+        + ", ".join(f"`{name}`" for name in rewards.RULES) + "."
+    ]  # fmt: skip
+    for family, rules in FAMILIES.items():
+        parts.append(f"## {family}")
+        for rule in rules:
+            parts.append(f"### `{_signature(rule)}`\n\n{inspect.getdoc(rule)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _signature(function: Any) -> str:
+    shown, keyword_only = [], False
+    for name, p in inspect.signature(function).parameters.items():
+        if p.kind is p.KEYWORD_ONLY and not keyword_only:
+            shown.append("*")
+            keyword_only = True
+        default = "" if p.default is p.empty else f"={getattr(p.default, '__name__', repr(p.default))}"
+        shown.append(f"{'*' if p.kind is p.VAR_POSITIONAL else ''}{name}{default}")
+    return f"{function.__name__}({', '.join(shown)})"
+
+
 def pages() -> dict[str, str]:
     """File name in the folder of documents -> text."""
     cards = {f"tasks/{name}.md": card_of(name) for name in names(PACKAGE)}
-    return cards | {"tasks/README.md": overview(), "workflows.md": workflows()}
+    return cards | {"tasks/README.md": overview(), "workflows.md": workflows(), "rewards.md": reward_rules()}
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import NamedTuple
 
-from llm_marl_envs.errors import UnknownName
+from llm_marl_envs.errors import ConfigError, UnknownName
 from llm_marl_envs.grading.spans import is_abstention
 from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.protocol import Ask, Claim, ClaimKind, UseTool
@@ -276,9 +277,15 @@ RULES: Mapping[str, Rule] = {
 
 
 def reward_rule(rule: str | Rule) -> Rule:
-    """A rule by its name in `RULES` (families with settings at their defaults), or a rule itself."""
+    """A rule by its name in `RULES` (families with settings at their defaults), as `your.module:rule`, or a rule itself."""
     if callable(rule):
         return rule
+    module, colon, name = rule.partition(":")
+    if colon:
+        try:
+            return getattr(import_module(module), name)
+        except (ImportError, AttributeError) as bad:
+            raise ConfigError(f"no reward rule {rule!r} ({bad}); expected module:function, importable here") from bad
     if rule not in RULES:
         raise UnknownName("reward rule", rule, RULES)
     return RULES[rule]

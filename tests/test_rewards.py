@@ -10,7 +10,7 @@ from knob_grid import GRID
 from toys import Capitals, Crew, Lookup
 
 from llm_marl_envs import Claim, Limits, Outcome, Play, Score, Session, Status, make_workflow, minus_cost, own, team
-from llm_marl_envs.errors import UnknownName
+from llm_marl_envs.errors import ConfigError, UnknownName
 from llm_marl_envs.outcome import outcome_of
 from llm_marl_envs.protocol import UseTool
 from llm_marl_envs.rewards import (
@@ -355,6 +355,10 @@ def test_rules_by_name():
     assert reward_rule("team") is team
     assert reward_rule("own") is own
     assert reward_rule(len) is len
+    assert reward_rule("llm_marl_envs.rewards:verifier") is verifier
+    for missing in ("llm_marl_envs.rewards:nothing", "no_such_module:rule"):
+        with pytest.raises(ConfigError, match="expected module:function"):
+            reward_rule(missing)
     with pytest.raises(
         UnknownName,
         match=r"no reward rule 'minus_costs'\. Did you mean 'minus_cost'\? Known: dac, hybrid, minus_cost, orch",
