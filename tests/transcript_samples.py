@@ -5,6 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
+
+from llm_marl_envs.orchestration_schema import check_view
+from llm_marl_envs.transcripts import read_transcript
+
+SCHEMA = json.loads((Path(__file__).parent / "golden" / "orchestration_schema.json").read_text())
+
 
 def write(path: Path, *records: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,3 +195,22 @@ def codex_session(folder: Path) -> Path:
         used(8, 200, 3),
     ]  # fmt: skip
     return write(folder / "rollout-root.jsonl", *root)
+
+
+def read(path: Path, layout: str = "auto") -> list[dict]:
+    views = [json.loads(json.dumps(view)) for view in read_transcript(path, layout)]
+    for view in views:
+        jsonschema.Draft202012Validator(SCHEMA).validate(view)
+        assert check_view(view) == []
+        assert view["events"][0]["imported"] is True
+        at = {event["id"]: i for i, event in enumerate(view["events"])}
+        assert all(at[edge["src"]] < at[edge["dst"]] for edge in view["edges"])
+    return views
+
+
+def shape(view: dict) -> list[tuple]:
+    return [(e["type"], e["agent"], *([e["to"]] if "to" in e else [])) for e in view["events"]]
+
+
+def edges(view: dict) -> set[tuple[str, str, str]]:
+    return {(e["src"], e["dst"], e["type"]) for e in view["edges"]}

@@ -235,7 +235,7 @@ function details(drawing, event, other) {
     element("div", { class: "block" }, element("h3", {}, name, grade), element("pre", { tabindex: 0 }, ...marked(text || "(empty)", before))));
   if (event.args) block("Arguments", JSON.stringify(event.args, null, 1), other?.args && JSON.stringify(other.args, null, 1));
   block("Prompt", event.prompt, other?.prompt);
-  block(event.type === "tool_result" ? "Result" : "Reply", event.text, other?.text);
+  block(event.type === "tool_result" ? "Result" : event.prompt === undefined ? "Text" : "Reply", event.text, other?.text);
   if (event.prompt === undefined && event.text === undefined) row("digest", event.content_ref);
   for (const claim of event.claims ?? []) {
     const grade = typeof claim.grade === "number" ? element("span", { class: `pill ${claim.grade >= 1 ? "good" : "bad"}` }, `graded ${number(claim.grade)}`) : null;

@@ -1,5 +1,6 @@
 """Claude Code sessions: `<session>.jsonl`, with sub-agents in the same file (`isSidechain`) or in `agent-<id>.jsonl` files.
 
+What `claude -p --output-format stream-json` prints is read, too; there, `parent_tool_use_id` tells whose a record is.
 Sub-agents' files stand beside the session's or in `<session>/subagents`. A sub-agent belongs to the call of `Task` or `Agent` whose
 result names its `agentId`, or whose prompt is its first message; its `.meta.json`, where there is one, names the call.
 """
@@ -18,18 +19,21 @@ from llm_marl_envs.transcripts.records import UNREADABLE, Source, Step, count, r
 
 MAIN = "main"
 SPAWNERS = ("Task", "Agent")
-SILENT = ("summary", "system", "file-history-snapshot", "queue-operation", "progress", "ai-title", "custom-title", "last-prompt", "permission-mode", "mode")  # fmt: skip
+SILENT = (
+    "summary", "system", "file-history-snapshot", "queue-operation", "progress", "attachment", "last-prompt", "permission-mode", "mode",
+    "ai-title", "custom-title", "agent-name", "agent-setting", "agent-color", "token-stats", "pr-link", "tag", "result", "stream_event",
+    "rate_limit_event", "tool_progress", "auth_status", "control_request", "control_response",
+)  # fmt: skip
 _AGENT_ID = re.compile(r"agentId: ([A-Za-z0-9_-]{4,64})")
 
 
 def is_record(record: Any) -> bool:
     if not isinstance(record, dict):
         return False
-    named = record.get("type") in ("user", "assistant") and isinstance(record.get("message"), dict)
-    return (named and ("uuid" in record or "sessionId" in record)) or record.get("type") in (
-        "summary",
-        "file-history-snapshot",
-    )
+    kind = record.get("type")
+    ours = any(name in record for name in ("uuid", "sessionId", "session_id", "parent_tool_use_id"))
+    spoken = kind in ("user", "assistant") and isinstance(record.get("message"), dict)
+    return ours if spoken else kind in ("summary", "file-history-snapshot") or record.get("subtype") == "init"
 
 
 def is_part(source: Source) -> bool:
@@ -38,9 +42,7 @@ def is_part(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[View]:
-    session = next(
-        (r["sessionId"] for r in source.records if isinstance(r, dict) and isinstance(r.get("sessionId"), str)), None
-    )
+    session = next((id for r in source.records if isinstance(r, dict) and (id := _session(r))), None)
     logs = _Logs()
     logs.take(source, is_part(source))
     for path in _parts(source.path, session):
@@ -63,6 +65,11 @@ def read(source: Source) -> Iterator[View]:
         yield view
 
 
+def _session(record: dict[str, Any]) -> str | None:
+    id = record.get("sessionId", record.get("session_id"))
+    return id if isinstance(id, str) else None
+
+
 def _parts(path: Path, session: str | None) -> Iterator[Path]:
     if path.name.startswith("agent-"):
         return
@@ -77,7 +84,8 @@ class _Logs:
     """The records of a session by conversation: the main one, and one of each sub-agent."""
 
     def __init__(self) -> None:
-        self.of: dict[str, list[dict[str, Any]]] = {MAIN: []}
+        self.of: dict[str, list[tuple[int, dict[str, Any]]]] = {MAIN: []}  # with their places in the log
+        self.place = 0
         self.called: dict[str, str] = {}  # call id -> sub-agent, where a result or a meta file says so
         self.tasks: dict[str, str] = {}  # a sub-agent's first message -> sub-agent
         self.skipped = 0
@@ -90,13 +98,17 @@ class _Logs:
                 self.skipped += not known
                 continue
             agent = MAIN
-            if record.get("isSidechain") and not alone:
+            if call := record.get("parent_tool_use_id"):
+                agent = str(record.get("agentId") or call)
+                self.called[str(call)] = agent
+            elif record.get("isSidechain") and not alone:
                 above = roots.get(str(record.get("parentUuid")))
                 agent = str(record.get("agentId") or above or record.get("uuid") or "agent")
                 if agent not in self.of:
                     self._meet(agent, record)
                 roots[str(record.get("uuid"))] = agent
-            self.of.setdefault(agent, []).append(record)
+            self.place += 1
+            self.of.setdefault(agent, []).append((self.place, record))
         meta = source.path.with_suffix(".meta.json")
         if is_part(source) and meta.is_file():
             try:
@@ -130,7 +142,7 @@ class _Logs:
     def _match_results(self) -> None:
         """Which call started which sub-agent, as the calls' results tell."""
         for records in self.of.values():
-            for record in records:
+            for _, record in records:
                 message, result = record.get("message"), record.get("toolUseResult")
                 content = message.get("content") if isinstance(message, dict) else None
                 for block in content if isinstance(content, list) else ():
@@ -155,12 +167,14 @@ class _Conversation:
         )  # messages whose tokens were: each block of a message is a record with the same usage
         self.skipped = 0
         first = True
-        for record in logs.of[agent]:
+        for place, record in logs.of[agent]:
             try:
                 new = list(self._read(record, first))
             except UNREADABLE:
                 self.skipped += 1
                 continue
+            for step in new:
+                step.place = place
             steps += new
             first = first and not new
 

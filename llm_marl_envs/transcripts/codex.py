@@ -1,7 +1,8 @@
 """Codex sessions: `rollout-*.jsonl` files of records with a type and a payload; older ones without the payload.
 
 A sub-agent has a file of its own, whose `session_meta` names its parent thread; the parent's `spawn_agent` call returns its
-thread id. Files in the same folder are looked through for sub-agents. What is sent to a sub-agent later is a message to it.
+thread id. Files in the same folder are looked through for sub-agents. What is sent to a sub-agent later is a message to it. What
+`codex exec --json` prints is read, too.
 """
 
 from __future__ import annotations
@@ -26,8 +27,21 @@ from llm_marl_envs.transcripts.records import (
 
 MAIN = "main"
 TYPES = ("session_meta", "response_item", "event_msg", "turn_context", "compacted")
+STREAMED = (
+    "thread.started",
+    "turn.started",
+    "turn.completed",
+    "turn.failed",
+    "item.started",
+    "item.updated",
+    "item.completed",
+)
 SILENT = ("session_meta", "turn_context", "compacted", "world_state")
 CALLS = ("function_call", "custom_tool_call", "local_shell_call", "web_search_call", "tool_search_call")
+ITEMS = {
+    "command_execution": ("command", "aggregated_output"), "mcp_tool_call": ("arguments", "result"),
+    "file_change": ("changes", "status"), "web_search": ("query", "status"),
+}  # fmt: skip
 OUTPUTS = ("function_call_output", "custom_tool_call_output", "tool_search_output")
 
 
@@ -35,6 +49,8 @@ def is_record(record: Any) -> bool:
     if not isinstance(record, dict):
         return False
     if record.get("type") in TYPES and isinstance(record.get("payload"), dict):
+        return True
+    if record.get("type") in STREAMED:
         return True
     return "record_type" in record or {"id", "timestamp", "instructions"} <= record.keys()  # older files
 
@@ -99,6 +115,8 @@ def _meta(source: Source) -> tuple[str | None, str | None, str]:
             role = spawn.get("agent_role") or meta.get("agent_role") or "agent"
             return _text(meta.get("id")), _text(parent), str(role)
     first = source.records[0] if source.records else None
+    if isinstance(first, dict) and first.get("type") == "thread.started":
+        return _text(first.get("thread_id")), None, ""
     return (_text(first.get("id")) if isinstance(first, dict) and "instructions" in first else None), None, ""
 
 
@@ -121,22 +139,25 @@ class _Thread:
         self.skipped = 0 if self.top else source.skipped
         self.told = False
         self.finished: set[str] = set()
-        before = 0
+        mine: list[Step] = []
         for record in _own(source.records, inherited or []):
             try:
                 new = list(self._read(record))
             except UNREADABLE:
                 self.skipped += 1
                 continue
-            tokens = _usage(record)
-            if tokens and steps[before:]:  # a count comes after what it counts
-                target = next((s for s in reversed(steps[before:]) if s.kind in ("say", "call")), None)
-                if target is not None and not any(target.tokens):
-                    target.tokens = tokens
-            steps += new
+            mine += new
+            if tokens := _usage(record):  # a count comes after what it counts
+                counted = next((step for step in reversed(mine) if step.kind in ("say", "call")), None)
+                if counted is not None and not any(counted.tokens):
+                    counted.tokens = tokens
+        steps += mine
 
     def _read(self, record: Any) -> Iterator[Step]:
         kind, item, time = record.get("type"), record.get("payload"), seconds_of(record.get("timestamp"))
+        if kind in STREAMED:
+            yield from self._streamed(kind, record.get("item"))
+            return
         if not isinstance(item, dict):
             kind, item = "response_item", record
         if kind in SILENT or kind == "event_msg" or "record_type" in record:
@@ -161,6 +182,39 @@ class _Thread:
             what is None and "instructions" not in item
         ):
             self.skipped += 1
+
+    def _streamed(self, kind: str, item: Any) -> Iterator[Step]:
+        """An item of `codex exec --json`, when it is complete."""
+        if kind != "item.completed":
+            return
+        what, key = item["type"], str(item.get("id") or "")
+        if what == "agent_message":
+            yield Step("say", self.me, text_of(item.get("text")))
+        elif what == "collab_tool_call":
+            yield from self._collaboration(item)
+        elif what in ITEMS:
+            field, said = ITEMS[what]
+            tool = ".".join(str(item[name]) for name in ("server", "tool") if name in item) or what
+            yield Step("call", self.me, tool=tool, args={field: item.get(field)}, key=key)
+            yield Step("result", self.me, text_of(item.get(said, item.get("status"))), tool=tool, key=key)
+        elif what not in ("reasoning", "todo_list", "error"):
+            self.skipped += 1
+
+    def _collaboration(self, item: dict[str, Any]) -> Iterator[Step]:
+        states = item.get("agents_states")
+        for id in item.get("receiver_thread_ids") or ():
+            if item.get("tool") == "spawn_agent":
+                self.names.setdefault(id, _name("agent", self.names))
+                yield Step("spawn", self.me, text_of(item.get("prompt")), to=self.names[id])
+            told: Any = states.get(id) if isinstance(states, dict) else None
+            state: dict[str, Any] = told if isinstance(told, dict) else {}
+            if (
+                state.get("status") in ("completed", "errored", "shutdown")
+                and id in self.names
+                and id not in self.finished
+            ):
+                self.finished.add(id)
+                yield Step("done", self.me, text_of(state.get("message")), to=self.names[id])
 
     def _message(self, item: dict[str, Any], time: float | None) -> Iterator[Step]:
         text, role = text_of(item.get("content")), item.get("role")
@@ -212,6 +266,8 @@ def _own(records: list[Any], inherited: list[Any]) -> list[Any]:
 
 def _usage(record: Any) -> tuple[int, int] | None:
     payload = record.get("payload") if isinstance(record, dict) else None
+    if isinstance(record, dict) and record.get("type") == "turn.completed":
+        return count(record.get("usage"), "input_tokens"), count(record.get("usage"), "output_tokens")
     if not isinstance(payload, dict) or payload.get("type") != "token_count":
         return None
     info = payload.get("info")

@@ -69,6 +69,7 @@ class Step:
     to: str = ""
     tokens: tuple[int, int] = (0, 0)  # read and written
     heard_by: tuple[str, ...] = field(default=())  # agents of the same conversation
+    place: int = 0  # in the log, for logs without times
 
 
 def view_of(steps: Iterable[Step], *, id: str, system: str, layout: str, skipped: int = 0) -> View | None:
@@ -109,7 +110,7 @@ def _timed(steps: list[Step]) -> list[Step]:
     """By time, where there are times: a step without one stands where the step before it does."""
     latest = next((step.time for step in steps if step.time is not None), None)
     if latest is None:
-        return steps
+        return sorted(steps, key=lambda step: step.place)
     for step in steps:
         latest = step.time = latest if step.time is None else step.time
     return sorted(steps, key=lambda step: step.time or 0.0)
@@ -161,6 +162,8 @@ class _Episode:
         self._tell(place, step)
 
     def _human(self, step: Step) -> None:
+        if step.agent in self.latest:  # a person speaks up after what the agent did last
+            self.inbox[USER] = [(self.latest[step.agent], "causal")]
         place = self.add("human_intervention" if self.events else "message", USER, step)
         self.events[place]["to"] = step.agent
         self.inbox.setdefault(step.agent, []).append((place, "message"))
