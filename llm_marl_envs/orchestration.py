@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_marl_envs.catalog import find_class
 from llm_marl_envs.errors import TraceError, UnknownName
@@ -81,6 +81,24 @@ def to_orchestration(trace: Trace, outcome: Outcome | None = None, *, texts: boo
     return view
 
 
+class Said(NamedTuple):
+    """A text that others may read: where it stands, whose it is, the whole if it may be quoted, and its parts."""
+
+    place: int
+    agent: str
+    whole: str
+    parts: frozenset[str]
+
+
+def _parts(text: str) -> frozenset[str]:
+    """The lines of a text, and what follows a colon in them, if they are not short."""
+    found = [text]
+    if "\n" in text or ": " in text:
+        for line in text.splitlines():
+            found += [line.strip(), line.partition(": ")[2].strip()]
+    return frozenset(part for part in found if len(part) >= SHORT)
+
+
 class _Record:
     """Events and edges as they grow. Places are indices into `events`."""
 
@@ -98,8 +116,8 @@ class _Record:
             None  # of the present wave: how long its slowest call lasts, where it ends
         )
         self.prompts: list[str] = []
-        self.said: list[tuple[int, str, tuple[str, ...]]] = []  # what may be read later: place, agent, its texts
-        self.saying: list[tuple[int, str, tuple[str, ...]]] = []  # said in the present wave: nobody in it can read that
+        self.said: list[Said] = []  # what may be read later
+        self.saying: list[Said] = []  # said in the present wave: nobody in it can read that
         self.last_call: dict[str, Any] = {}
         self.tokens = self.calls = self.tools = 0
         self.work = 0.0
@@ -130,17 +148,14 @@ class _Record:
             self.tokens += prompt_tokens + reply_tokens
         self.calls += 1
         self.take(place, place, call.agent, seconds)
-        aggregates = call.kind == "aggregate"
-        prompt = call.prompt
-        for source, agent, texts in self.said:
-            if agent != call.agent or self.events[source]["type"] == "tool_result":
-                for passage in texts:
-                    if passage in prompt:
-                        self.edges[source, place] = self.flow(source, aggregates)
-                        break
-        self.prompts.append(prompt)
+        shown, aggregates = _parts(call.prompt), call.kind == "aggregate"
+        for source, agent, whole, parts in self.said:
+            tool = self.events[source]["type"] == "tool_result"
+            if (agent != call.agent or tool) and (not shown.isdisjoint(parts) or (whole and whole in call.prompt)):
+                self.edges[source, place] = self.flow(source, aggregates)
+        self.prompts.append(call.prompt)
         if not call.choices:
-            self.saying.append((place, call.agent, self.readable(text)))
+            self.saying.append(self.readable(place, call.agent, text, shown))
 
     def use(self, call: UseTool, reply: Any) -> None:
         text, _, _, seconds = reply
@@ -155,7 +170,7 @@ class _Record:
         self.edges[place, result] = "tool_dependency"
         self.tools += 1
         self.take(place, result, call.agent, seconds)
-        self.saying.append((result, call.agent, self.readable(text)))
+        self.saying.append(self.readable(result, call.agent, text))
 
     def take(self, place: int, end: int, agent: str, seconds: float) -> None:
         """A call from event `place` to event `end`: it hangs on the wave before, and lasts."""
@@ -211,18 +226,15 @@ class _Record:
     def lasting(self, seconds: float) -> float:
         return seconds if self.timed else 1.0
 
-    def readable(self, text: str) -> tuple[str, ...]:
-        """What of a text, found in a later prompt, shows that it was read: the whole, a line, or what follows a colon."""
-        whole = text.strip()
-        question = self.trace.question.text
+    def readable(self, place: int, agent: str, text: str, known: frozenset[str] = frozenset()) -> Said:
+        """What of a text, found in a later prompt, shows that it was read: its lines that its author was not shown, or what
+        follows a colon in them. Texts of one or two lines may also be quoted inside a line."""
+        whole, question = text.strip(), self.trace.question.text
         if len(whole) < SHORT:
-            known = not whole or whole in question or any(whole in prompt for prompt in self.prompts)
-            return () if known else (whole,)
-        found = [whole]
-        if "\n" in whole or ": " in whole:
-            for line in whole.splitlines()[:100]:
-                found += [line.strip(), line.partition(": ")[2].strip()]
-        return tuple(part for part in found if len(part) >= SHORT and part not in question)
+            new = whole and whole not in question and not any(whole in prompt for prompt in self.prompts)
+            return Said(place, agent, whole if new else "", frozenset())
+        parts = frozenset(part for part in _parts(whole) - known if part not in question)
+        return Said(place, agent, whole if whole.count("\n") < 2 and whole not in question else "", parts)
 
     def flow(self, source: int, aggregates: bool) -> str:
         kind = self.events[source]["type"]

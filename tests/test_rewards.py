@@ -30,6 +30,7 @@ from llm_marl_envs.rewards import (
     verifier,
 )  # fmt: skip
 from llm_marl_envs.session import Reply
+from llm_marl_envs.tasks.base import Problem, Question
 from llm_marl_envs.testing import play_randomly
 
 TASK = Capitals()
@@ -303,6 +304,23 @@ def test_split_coverage():
     plan = outcome(make_workflow("orch_workers"), "STRATEGY 1: look at Peru", "Cusco", "Lima")
     assert split_coverage(plan) == 0.5
     assert split_coverage(outcome(make_workflow("solo"), "Lima")) == 0.0
+
+
+def asked(question: str, name: str, *replies: str | Reply, **knobs) -> Outcome:
+    problem = Problem(Question("q", question), "Lima")
+    return outcome_of(Session(Play(make_workflow(name, **knobs), problem.question), replies), TASK, problem)
+
+
+def test_the_worked_examples_of_orchestration():
+    """Three workers of 2, 3 and 4 s at once, then one of 1 s; three of five words handed out; and their sum."""
+    timed = [Reply(text, 0, 0, seconds) for text, seconds in (("Lima", 2.0), ("Lima", 3.0), ("Lima", 4.0), ("1", 1.0))]
+    assert speed_up(asked("?", "voting", *timed)) == 2.0
+    cats = asked("How many legs have 3 cats?", "orch_workers", "STRATEGY 1: count the legs of 3 cats", "12", "12")
+    assert split_coverage(cats) == 0.6
+    plan = "STRATEGY 1: the capital of Peru\nSTRATEGY 2: the capital of Peru\nSTRATEGY 3: the capital of Peru"
+    found = asked("Capital of Peru?", "orch_workers", plan, "Lima", "Cusco", "Quito", "Lima", workers=3)
+    assert (speed_up(found), split_coverage(found), aggregation_gain(found)) == (pytest.approx(5 / 3), 1.0, 0.0)
+    assert orchestration()(found)["orchestrator_0"] == pytest.approx(1 + 0.1 * 2 / 3 + 0.1)
 
 
 def test_aggregation_gain():
