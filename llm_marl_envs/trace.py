@@ -18,18 +18,21 @@ from llm_marl_envs.catalog import VERSION as ENV_VERSION
 from llm_marl_envs.catalog import EnvSpec
 from llm_marl_envs.errors import LLMMarlError, ReplayMismatch, TraceError
 from llm_marl_envs.outcome import Outcome
-from llm_marl_envs.protocol import NOTES, Ask, Call, Claim, Malformed, Note, Spawn, Stop, UseTool
-from llm_marl_envs.session import Event, Limits, Play, Reply, Session, Status
+from llm_marl_envs.protocol import Ask, Claim, Malformed, Spawn, Stop, UseTool
+from llm_marl_envs.session import Event, Limits, Play, Session, Status
 from llm_marl_envs.tasks.base import Question
+from llm_marl_envs.trace_json import (
+    LIMITS,
+    QUESTION,
+    TRACE,
+    canonical,
+    check_fields,
+    differ,
+    event_from_json,
+    event_to_json,
+)
 
 VERSION = 1
-EVENT_TYPES: dict[str, type] = {t.__name__: t for t in (Ask, UseTool, Spawn, Stop, Claim, Malformed)}
-# What an event looks like in JSON when a field is left at its default: nothing.
-_DEFAULTS: dict[type, dict[str, Any]] = {
-    Ask: {"system": "", "fresh": True, "choices": (), "infoset": (), "kind": "message"},
-    UseTool: {"args": {}},
-    Claim: {"kind": "answer", "about": ""},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,20 +147,20 @@ class Trace:
         """Every event that the session has lived so far must be the trace's, and so must be what it waits for."""
         for i, event in enumerate(session.events):
             there = self.events[i] if i < len(self.events) else None
-            if there is None or _differ(event, there):
+            if there is None or differ(event, there):
                 raise ReplayMismatch(f"event {i} is {_short(there)}; the workflow says {_short(event)}", i)
         i, asks = len(session.events), session.call
-        if asks and i < len(self.events) and _differ(Event(self.events[i].call, None, 0), Event(asks, None, 0)):
+        if asks and i < len(self.events) and differ(Event(self.events[i].call, None, 0), Event(asks, None, 0)):
             raise ReplayMismatch(f"event {i} is {_short(self.events[i].call)}; the workflow asks {_short(asks)}", i)
 
     def chain(self) -> tuple[str, ...]:
         """The digests of all events and of the ending, each over its content and the digest before."""
         digests = []
-        last = blake2b(_canonical(self._header()), digest_size=16).hexdigest()
+        last = blake2b(canonical(self._header()), digest_size=16).hexdigest()
         for event in self.events:
-            last = blake2b(last.encode() + _canonical(_event_to_json(event)), digest_size=16).hexdigest()
+            last = blake2b(last.encode() + canonical(event_to_json(event)), digest_size=16).hexdigest()
             digests.append(last)
-        ending = blake2b(last.encode() + _canonical(self._ending()), digest_size=16).hexdigest()
+        ending = blake2b(last.encode() + canonical(self._ending()), digest_size=16).hexdigest()
         return (*digests, ending)
 
     def check_digests(self) -> None:
@@ -198,7 +201,7 @@ class Trace:
     def to_json(self) -> str:
         """The trace as one line, digests included."""
         digests = self.digests or self.chain()
-        events = [_event_to_json(e) | {"digest": d} for e, d in zip(self.events, digests, strict=False)]
+        events = [event_to_json(e) | {"digest": d} for e, d in zip(self.events, digests, strict=False)]
         whole = self._header() | {"events": events} | self._ending() | {"digest": digests[-1]}
         return json.dumps(whole, ensure_ascii=True)
 
@@ -209,12 +212,15 @@ class Trace:
             data = json.loads(line)
             if data["version"] != VERSION:
                 raise TraceError(f"trace version {data['version']}; this release reads version {VERSION}")
+            check_fields(data, TRACE, "a trace")
             pair, _, version = data["env"].rpartition("-")
             if version != ENV_VERSION:
                 raise TraceError(
                     f"a trace of {data['env']!r}; this release plays environments of version {ENV_VERSION}"
                 )
             task, _, workflow = pair.partition("/")
+            check_fields(data["question"], QUESTION, "the question")
+            check_fields(data["limits"], LIMITS, "limits")
             question = data["question"] | {"materials": tuple(data["question"]["materials"])}
             digests = (*(e.pop("digest") for e in data["events"]), data["digest"])
             return cls(
@@ -223,7 +229,7 @@ class Trace:
                 Question(**question),
                 data["seed"],
                 Limits(**data["limits"]),
-                tuple(_event_from_json(e) for e in data["events"]),
+                tuple(event_from_json(e, i) for i, e in enumerate(data["events"])),
                 Status(data["status"]) if data["status"] is not None else None,
                 data["why"],
                 data["answer"],
@@ -233,47 +239,6 @@ class Trace:
             )
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as bad:
             raise TraceError(f"not a trace ({type(bad).__name__}: {bad}); expected one JSON object a line") from None
-
-
-def _event_to_json(event: Event) -> dict[str, Any]:
-    call, reply, wave = event
-    defaults = _DEFAULTS.get(type(call), {})
-    out: dict[str, Any] = {"event": type(call).__name__, "wave": wave}
-    for name in call.__dataclass_fields__:
-        value = getattr(call, name)
-        if name not in defaults or value != defaults[name]:
-            out[name] = dict(value) if name == "args" else value
-    if reply is not None:
-        out["reply"] = reply.text
-        if reply.prompt_tokens or reply.reply_tokens:
-            out["tokens"] = (reply.prompt_tokens, reply.reply_tokens)
-        if reply.seconds:
-            out["seconds"] = reply.seconds
-    return out
-
-
-def _differ(one: Event, other: Event) -> bool:
-    """Whether two events differ in writing: JSON has no tuples, so a tool's arguments come back as lists."""
-    return one != other and _canonical(_event_to_json(one)) != _canonical(_event_to_json(other))
-
-
-def _event_from_json(data: dict[str, Any]) -> Event:
-    data = dict(data)
-    cls, wave = EVENT_TYPES[data.pop("event")], data.pop("wave")
-    tokens, seconds, text = data.pop("tokens", (0, 0)), data.pop("seconds", 0.0), data.pop("reply", None)
-    call: Call | Note = cls(**{k: _frozen(v) for k, v in data.items()})
-    reply = None if type(call) in NOTES else Reply(text, tokens[0], tokens[1], seconds)
-    if reply is not None and not isinstance(text, str):
-        raise ValueError(f"a {cls.__name__} event without a reply")
-    return Event(call, reply, wave)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
-
-
-def _canonical(data: Mapping[str, Any]) -> bytes:
-    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _short(thing: object) -> str:

@@ -130,16 +130,20 @@ def _check(files: Sequence[Path], verifier: Verifier, grade: bool) -> None:
             known[trace.id] = trace
             if trace.parent:
                 forks.append(trace)
+    apart = 0
     for fork in forks:
         assert fork.parent is not None
-        if parent := known.get(fork.parent[0]):
-            try:
+        parent = known.get(fork.parent[0])
+        apart += parent is None
+        try:
+            if parent is not None:
                 fork.check_fork(parent)
-            except ReplayMismatch as bad:
-                wrong.append(str(bad))
+        except ReplayMismatch as bad:
+            wrong.append(str(bad))
     how = "replayed and graded" if grade else "replayed"
     exported = f"; {valid} exported episodes follow the schema, but cannot be replayed" if valid else ""
-    OUT.print(f"{checked} traces {how}, {len(wrong)} complaints; {len(forks)} forks{exported}")
+    missing = f" ({apart} without their parents here)" if apart else ""
+    OUT.print(f"{checked} traces {how}, {len(wrong)} complaints; {len(forks)} forks{missing}{exported}")
     for complaint in wrong[:SHOWN]:
         OUT.print(f"  {escape(printable(complaint, 500))}", soft_wrap=True)
     if len(wrong) > SHOWN:

@@ -82,6 +82,10 @@ def test_check_holds_forks_to_their_parents(run, tmp_path):  # noqa: F811
         writer.write(Trace.of(other, spec, None, parent=(parent.id, 3)))
     code, said = run("trace", "check", path, "--no-grade")
     assert (code, "does not begin with the first 3 replies" in said) == (1, True)
+    alone = tmp_path / "alone.jsonl"
+    with TraceWriter(alone) as writer:
+        writer.write(Trace.of(fork, spec, None, parent=(parent.id, 3)))
+    assert "1 forks (1 without their parents here)" in run("trace", "check", alone, "--no-grade")[1]
 
 
 @pytest.mark.filterwarnings("default")
