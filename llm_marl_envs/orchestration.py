@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_marl_envs.catalog import find_class
@@ -275,7 +276,7 @@ class _Record:
 
 def _channels(trace: Trace, outcome: Outcome | None) -> dict[str, float]:
     if outcome is None:
-        return {} if trace.score is None else {"team": trace.score}
+        return {} if trace.score is None or not isfinite(trace.score) else {"team": trace.score}
     channels = {"team": outcome.team.value}
     for kind in ("answer", "verdict", "evidence"):
         if grades := [score.value for claim, score in outcome.claims if claim.kind == kind]:

@@ -85,7 +85,7 @@ TRACE: Rules = {
     "events": (lambda value: isinstance(value, list) and all(map(_is_object, value)), "a list of objects"),
     "status": (lambda value: value is None or value in set(Status), "null or one of " + ", ".join(Status)),
     "answer": (_or_none(is_text), "a text or null"),
-    "score": (_or_none(is_number), "a number or null"),
+    "score": (lambda value: value is None or type(value) in (int, float), "a number or null"),
 }
 
 

@@ -317,9 +317,28 @@ def test_forks_and_imports_say_so(shown):
     imported["events"][0]["imported"] = True
     page = shown(fork, imported)
     assert page.get_by_text("Forked from abcd after 3 replies.").is_visible()
-    assert "↳ of abcd" in page.locator("#first option").first.inner_text()
+    assert "(fork of abcd)" in page.locator("#first option").first.text_content()
     page.select_option("#first", "1")
     assert page.get_by_text("imported, not replayable").is_visible()
+
+
+@needs_chromium
+def test_forks_are_offered_as_a_tree(shown):
+    views = [view_of("solo", (str(i),)) for i in range(5)]
+    for child, parent in ((1, 3), (2, 1), (4, 3)):
+        views[child]["events"][0]["parent"] = {"trace_id": views[parent]["trace_id"], "turn": 1}
+    page = shown(*views)
+    options = [
+        text.replace("\u00a0", " ").partition(" q/")[0] for text in page.locator("#first option").all_text_contents()
+    ]
+    assert options == ["1.", "4.", "  ↳ 2.", "    ↳ 3.", "  ↳ 5."]
+    page.select_option("#first", "2")
+    assert f"Forked from {views[1]['trace_id']}" in page.locator(".about").inner_text()
+    for child, parent in ((0, 1), (1, 0)):
+        views[child]["events"][0]["parent"] = {"trace_id": views[parent]["trace_id"], "turn": 1}
+    page = shown(*views[:2])
+    assert page.locator("#first option").count() == 2, "parents in a circle"
+    assert page.locator(".trace").count() == 1
 
 
 @needs_chromium

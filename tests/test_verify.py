@@ -194,23 +194,28 @@ def test_a_truncated_episode_is_verified_as_wrong():
 def test_foreign_nonsense_is_a_complaint_and_not_a_crash():
     line = json.loads(played(RIGHT).to_json())
     check = Verifier()
-    spoilt = [
+    unreadable = [
         {"question": line["question"] | {"id": ["a", "list"]}},
         {"question": line["question"] | {"text": 7}},
         {"split": {"a": "mapping"}},
         {"split": None},
         {"limits": line["limits"] | {"calls": "many"}},
+        {"meta": [1, 2]},
+        {"digest": 5},
+    ]
+    spoilt = [
         {"task_knobs": {"digits": "two"}},
         {"task_knobs": {"data_dir": "/"}},
         {"task_knobs": {"colour": "red"}},
         {"workflow_knobs": {"rounds": 2}},
         {"env": "arithmetic/solitaire-v0"},
         {"env": "nonsense-v0"},
-        {"meta": [1, 2]},
-        {"digest": 5},
         {"status": "failed"},
     ]
     assert isinstance(check(Trace.from_json(json.dumps(line))), Verified)
+    for changes in unreadable:
+        with pytest.raises(TraceError, match="must be"):
+            Trace.from_json(json.dumps(line | changes))
     for changes in spoilt:
         found = check(Trace.from_json(json.dumps(line | changes)))
         assert isinstance(found, Refused), f"{changes} was believed"

@@ -352,11 +352,20 @@ function choose() {
   state.step = 0;
   draw();
 }
-VIEWS.forEach((view, i) => {
-  const parent = view.events[0].parent, score = view.rewards.team;
-  const label = `${i + 1}. ${view.task_id}${score === undefined ? "" : ` · ${number(score)}`} · ${view.trace_id}${parent ? ` ↳ of ${parent.trace_id}` : ""}`;
+// Forks stand below the trace that they left, as a tree; a fork whose parent is not here stands by itself.
+const offered = new Set();
+function offer(i, depth) {
+  if (offered.has(i)) return;
+  offered.add(i);
+  const view = VIEWS[i], score = view.rewards.team, parent = view.events[0].parent;
+  const apart = parent && depth === 0 ? ` (fork of ${parent.trace_id})` : "";
+  const label = `${"\u00a0\u00a0".repeat(depth)}${depth ? "↳ " : ""}${i + 1}. ${view.task_id}${score === undefined ? "" : ` · ${number(score)}`} · ${view.trace_id}${apart}`;
   for (const id of ["first", "second"]) $(id).append(element("option", { value: i }, label));
-});
+  VIEWS.forEach((other, j) => other.events[0].parent?.trace_id === view.trace_id && offer(j, depth + 1));
+}
+const IDS = new Set(VIEWS.map(view => view.trace_id));
+VIEWS.forEach((view, i) => IDS.has(view.events[0].parent?.trace_id) || offer(i, 0));
+VIEWS.forEach((_, i) => offer(i, 0));  // parents in a circle
 $("second").prepend(element("option", { value: "" }, "nothing"));
 $("second").value = "";
 $("compare").hidden = VIEWS.length < 2;
@@ -364,4 +373,4 @@ for (const id of ["first", "second"]) $(id).addEventListener("change", choose);
 for (const [type, [sign, name]] of Object.entries(KINDS)) {
   if (VIEWS.some(view => view.events.some(event => event.type === type))) $("legend").append(element("span", {}, element("b", { class: type }, sign), name));
 }
-draw();
+choose();
