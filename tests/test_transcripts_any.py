@@ -33,11 +33,25 @@ def test_bad_files_are_said(tmp_path):
         TranscriptError, match=r"nothing in .* was understood: its 2 records are none of the layout codex"
     ):
         read(write(tmp_path / "other.jsonl", {"a": 1}, {"b": 2}), "codex")
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(TranscriptError, match=r"no transcripts under .*none.*: .*holds no JSON|no known layout"),
+    ):
+        read(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(TranscriptError, match="no transcripts under"):
         read(tmp_path / "empty")
     with pytest.raises(UnknownName, match="no transcript layout 'codx'"):
         read(tmp_path / "other.jsonl", "codx")
+
+
+def test_other_files_in_a_folder_are_left_out(tmp_path):
+    write(tmp_path / "package.json", {"name": "x"})
+    write(tmp_path / "weather.jsonl", *WEATHER)
+    (tmp_path / "agent-x.meta.json").write_text('{"toolUseId": "t"}')
+    with pytest.warns(UserWarning, match=r"left out: .*package\.json is a transcript of no known layout") as warned:
+        assert len(read(tmp_path)) == 1
+    assert len(warned) == 1
 
 
 def test_times_and_texts():

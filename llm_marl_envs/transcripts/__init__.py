@@ -6,7 +6,8 @@ What is imported can be shown and measured like our own, but not replayed: no wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +23,44 @@ def read_transcript(path: str | Path, layout: str = "auto") -> Iterator[View]:
     """The episodes of a transcript file, or of all transcripts under a folder. Logs of sub-agents, where a layout keeps them in
     files of their own, are found and belong to the session that spawned them.
 
-    Raises TranscriptError for a file that cannot be read, or in which nothing was understood, and UnknownName for a layout
-    that is none.
+    Raises TranscriptError for a file that cannot be read, or in which nothing was understood (in a folder it is left out with a
+    warning, unless it holds nothing else), and UnknownName for a layout that is none.
     """
     if layout != "auto" and layout not in LAYOUTS:
         raise UnknownName("transcript layout", layout, ["auto", *LAYOUTS])
     path = Path(path)
-    files = [path]
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*.json*") if p.suffix in (".json", ".jsonl") and p.is_file())
-        if not files:
-            raise TranscriptError(f"no transcripts under {path}: expected files named *.jsonl or *.json")
-    for file in files:
-        source = read_source(file)
-        reader = LAYOUTS[layout if layout != "auto" else sniff(source)]
-        if path.is_dir() and reader.is_part(source):
-            continue  # it comes with the session that spawned it
-        read: Callable[[Source], Iterator[View]] = reader.read
-        views = list(read(source))
-        if not views:
-            kind = reader.__name__.rpartition(".")[2]
-            raise TranscriptError(
-                f"nothing in {file} was understood: its {len(source.records)} records are none of the layout {kind}. {_EXPECTED}"
-            )
-        yield from views
+    if not path.is_dir():
+        yield from _read(path, layout)
+        return
+    understood, why = 0, ""
+    for file in sorted(p for p in path.rglob("*.json*") if p.suffix in (".json", ".jsonl") and p.is_file()):
+        if file.name.endswith(".meta.json"):
+            continue
+        try:
+            for view in _read(file, layout, alone=False):
+                understood += 1
+                yield view
+        except TranscriptError as bad:
+            why = why or str(bad)
+            warnings.warn(f"left out: {bad}", stacklevel=2)
+    if not understood:
+        raise TranscriptError(f"no transcripts under {path}: {why or 'expected files named *.jsonl or *.json'}")
+
+
+def _read(file: Path, layout: str, *, alone: bool = True) -> Iterator[View]:
+    """The episodes of one file; if it is not read alone, those of sub-agents' files come with the session that spawned them."""
+    source = read_source(file)
+    layout = layout if layout != "auto" else sniff(source)
+    reader = LAYOUTS[layout]
+    if not alone and reader.is_part(source):
+        return
+    views: list[View] = list(reader.read(source))
+    if not views:
+        many = len(source.records)
+        raise TranscriptError(
+            f"nothing in {file} was understood: its {many} records are none of the layout {layout}. {_EXPECTED}"
+        )
+    yield from views
 
 
 def sniff(source: Source) -> str:
