@@ -76,7 +76,7 @@ class Trace:
             session.why or (outcome.team.why if outcome and outcome.status is Status.FAILED else ""),
             session.answer,
             outcome.team.value if outcome else None,
-            {**(meta or {}), **({"parent": list(parent)} if parent else {})},
+            (meta or {}) if parent is None else {**(meta or {}), "parent": list(parent)},
         )
 
     @property
