@@ -227,10 +227,11 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         while type(call) is UseTool:
             use_tool(session, self.task.tools)
             call = session.call
-        stopped = session.stopped[self._buried :]
-        for agent in stopped:
-            self.terminations[agent] = True
-        self._buried += len(stopped)
+        stopped = len(session.stopped) > self._buried
+        if stopped:
+            for agent in session.stopped[self._buried :]:
+                self.terminations[agent] = True
+            self._buried = len(session.stopped)
         if call is not None:
             assert type(call) is Ask
             self._hand_on(session, call)
