@@ -168,7 +168,7 @@ FAMILIES: dict[str, tuple[Any, ...]] = {
     "R1: shared team or outcome": (rewards.team,),
     "R2: individual": (rewards.own,),
     "R3: role-specific": (rewards.by_role, rewards.dac, rewards.accepted_evidence, rewards.justified_answer),
-    "R4: process": (rewards.process, rewards.progress),
+    "R4: process": (rewards.process, rewards.progress, rewards.accepted_progress),
     "R5: tool use": (rewards.tool_use, rewards.tool_worked),
     "R6: debate and verification": (rewards.verifier,),
     "R7: orchestration": (

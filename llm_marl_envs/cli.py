@@ -125,6 +125,7 @@ def play(
     rng = Random(seed_of("play", seed))
     wanted = int(problem) if problem is not None and problem.isdigit() else problem
     env.reset(seed=seed, options={"problem": wanted})
+    people: list[str] = []
     for agent in env.agent_iter():
         observation, _, terminated, truncated, info = env.last()
         assert observation is not None
@@ -134,10 +135,11 @@ def play(
         reply = next(lines, None)
         if reply is None and not random and (agent in seat or not seat):
             reply = _ask(agent, observation["messages"][-1]["content"], info["choices"])
+            people.append(agent)
         env.step(random_reply(rng, info["choices"]) if reply is None else reply)
     if out is not None:
         with TraceWriter(out) as writer:
-            writer.write(env.trace(entry="play"))
+            writer.write(env.trace(entry="play", people=sorted(set(people))))
         OUT.print(f"trace appended to {out}; score it with: llm-marl score {out}")
 
 

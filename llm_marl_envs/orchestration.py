@@ -2,7 +2,7 @@
 
 The schema leaves extra fields on events to us; ours are `wave`, `seconds`, `prompt`, `text`, `prompt_tokens`, `reply_tokens`,
 `args`, `choices`, `claims` and `malformed`, on the first event `question` and, of a fork, `parent`, and on the last one
-`status`, `why` and `answer`.
+`status`, `why` and `answer`. Events of agents that `meta["people"]` names are `human`.
 
 Time runs in waves: the calls of a wave begin together, when the slowest one of the wave before has ended. Where no call was
 timed, each counts as one second, so that `t` counts waves, and the costs say that nothing was measured.
@@ -24,6 +24,7 @@ from llm_marl_envs.errors import TraceError, UnknownName
 from llm_marl_envs.orchestration_metrics import metrics_of
 from llm_marl_envs.orchestration_schema import View, in_order
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Spawn, UseTool
+from llm_marl_envs.trace_json import is_text
 
 if TYPE_CHECKING:
     from llm_marl_envs.outcome import Outcome
@@ -105,6 +106,8 @@ class _Record:
 
     def __init__(self, trace: Trace):
         self.trace = trace
+        seats = trace.meta.get("people") if isinstance(trace.meta, dict) else None
+        self.people = frozenset(filter(is_text, seats)) if isinstance(seats, list) else frozenset[str]()
         self.timed = any(event.reply is not None and event.reply.seconds for event in trace.events)
         self.events: list[dict[str, Any]] = []
         self.edges: dict[tuple[int, int], str] = {}
@@ -128,6 +131,8 @@ class _Record:
         event: dict[str, Any] = {"id": f"e{place}", "t": t, "type": kind, "agent": agent, "wave": self.wave}
         if role := agent.rpartition("_")[0]:
             event["role"] = role
+        if agent in self.people:
+            event["human"] = True
         if text is not None:
             event["text"] = text
             event["content_ref"] = (

@@ -103,6 +103,25 @@ def progress(outcome: Outcome, kind: ClaimKind = "answer") -> list[Progress]:
     return found
 
 
+def accepted_progress(outcome: Outcome) -> list[Progress]:
+    """Per search turn: whether the evidence so far was sufficient and accepted, less whether it was the turn before (DAC, arXiv
+    2606.10684, the searcher's turn-level reward). Needs an answer after each turn, `search_answer(every_turn=True)`; otherwise the
+    last turn gets it all. The values add up to `accepted_evidence`.
+
+    Worked example: insufficient, then sufficient but answered unknown, then sufficient and answered -> 0, 0, 1.
+    """
+    found: list[Progress] = []
+    searched, sufficient, stood = None, False, 0.0
+    for turn, (claim, score) in _claims_in_time(outcome):
+        if claim.kind == "evidence":
+            searched, sufficient = (turn, claim.agent), score.value >= 1.0
+        elif claim.kind == "answer" and searched:
+            accepted = float(sufficient and not is_abstention(claim.text))
+            found.append(Progress(*searched, accepted - stood))
+            searched, stood = None, accepted
+    return found
+
+
 def process(outcome: Outcome) -> dict[str, float]:
     """R4, process: the progress that each agent's own answers made, summed; the team's score where an agent claims no answers.
 

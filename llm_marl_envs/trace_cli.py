@@ -97,7 +97,7 @@ def views_of(files: Iterable[Path], verifier: Verifier | None = None, *, texts: 
         if _is_exported(file):
             yield from _read_views(file)
             continue
-        for trace in read_traces(file):
+        for trace in _read(file):
             outcome = None
             if verifier and trace.env_id not in ungraded:
                 try:
@@ -123,7 +123,7 @@ def _check(files: Sequence[Path], verifier: Verifier, grade: bool) -> None:
         if _is_exported(file):
             valid += sum(1 for _ in _read_views(file))
             continue
-        for trace in track(read_traces(file), f"{file.name}", console=ERR, transient=True, disable=not ERR.is_terminal):
+        for trace in _read(file):
             checked += 1
             if complaint := _complaint(trace, verifier, grade):
                 wrong.append(f"{file}: {complaint}")
@@ -150,6 +150,11 @@ def _check(files: Sequence[Path], verifier: Verifier, grade: bool) -> None:
         OUT.print(f"  and {len(wrong) - SHOWN} more")
     if wrong:
         raise SystemExit(1)
+
+
+def _read(file: Path) -> Iterable[Trace]:
+    """A file's traces, with a progress bar on a terminal."""
+    return track(read_traces(file), file.name, console=ERR, transient=True, disable=not ERR.is_terminal)
 
 
 def _complaint(trace: Trace, verifier: Verifier, grade: bool) -> str:

@@ -10,6 +10,7 @@ import pytest
 from fitting import KNOBS, made
 from test_cli import run  # noqa: F401
 
+from llm_marl_envs import read_traces
 from llm_marl_envs.catalog import names
 from llm_marl_envs.testing import random_reply
 
@@ -36,6 +37,16 @@ def test_a_person_can_sit_anywhere(run, monkeypatch, env_id):  # noqa: F811
             assert code == 0
             assert re.search(r"status: (finished|truncated)", text)
         assert set(asked) <= {f"{agent}> "}
+
+
+def test_the_record_says_who_was_a_person(run, monkeypatch, tmp_path):  # noqa: F811
+    monkeypatch.setattr(builtins, "input", lambda prompt: "\\boxed{1}")
+    out = tmp_path / "mine.jsonl"
+    assert run("play", "arithmetic/voting-v0", "--seat", "generator_1", "--out", out)[0] == 0
+    (trace,) = read_traces(out)
+    assert trace.meta["people"] == ["generator_1"]
+    marked = [event["agent"] for event in trace.to_orchestration()["events"] if event.get("human")]
+    assert marked == ["generator_1"]
 
 
 @pytest.mark.parametrize(("env_id", "agent"), SEATS)

@@ -225,7 +225,7 @@ function showPanel() {
 
 function details(drawing, event, other) {
   const rows = element("dl"), row = (name, value) => value !== undefined && value !== null && rows.append(element("dt", {}, name), element("dd", {}, String(value)));
-  row("role", event.role); row("to", event.to); row("tool", event.tool); row("wave", event.wave); row("begins", `${number(event.t)} s`);
+  row("role", event.role); row("played by", event.human ? "a person" : null); row("to", event.to); row("tool", event.tool); row("wave", event.wave); row("begins", `${number(event.t)} s`);
   if (event.seconds) row("takes", `${number(event.seconds)} s`);
   if (event.prompt_tokens || event.reply_tokens) row("tokens", `${event.prompt_tokens ?? 0} read, ${event.reply_tokens ?? 0} written`);
   if (event.choices) row("menu", event.choices.join(", "));
