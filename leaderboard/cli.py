@@ -27,6 +27,7 @@ def score(
     data_dir: Path | None = None,
     json: bool = False,
     plugins: tuple[str, ...] = (),
+    tools: bool = False,
 ) -> None:
     """Replay and re-grade traces, and print one row per entry, best final accuracy first.
 
@@ -44,10 +45,11 @@ def score(
         data_dir: Folder of local data sets, for tasks that need data; by default LLM_MARL_DATA or the hub.
         json: Print the rows as JSON instead of a table.
         plugins: Modules outside this package whose tasks and workflows may be loaded. Loading runs their code.
+        tools: Run the tools again, too, and refuse traces in which they said something else.
     """
     if not files:
         raise ConfigError("give at least one trace file or folder, for example: llm-marl score runs/demo")
-    rows = score_files(files, data_dir, plugins)
+    rows = score_files(files, data_dir, plugins, tools=tools)
     if json:
         print(dumps([row.record() for row in rows], indent=2, allow_nan=False))
     else:

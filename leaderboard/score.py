@@ -79,14 +79,20 @@ class _Entry:
             self.reasons.append(printable(why, 500))
 
 
-def score(files: Iterable[str | Path], data_dir: str | Path | None = None, plugins: tuple[str, ...] = ()) -> list[Row]:
+def score(
+    files: Iterable[str | Path],
+    data_dir: str | Path | None = None,
+    plugins: tuple[str, ...] = (),
+    *,
+    tools: bool = False,
+) -> list[Row]:
     """One row per entry and environment, best final accuracy first.
 
     files: trace files, or folders of them. An entry is what `meta["entry"]` says, else the file. A trace that does not
-    hold, or repeats (question, sample, step), is refused and counted. Raises TraceError for what cannot be read and DataError
+    hold, or repeats (question, sample, step), is refused and counted. tools: run tools again and compare. Raises TraceError for what cannot be read and DataError
     for data that is not there; a torn last line is a TornTrace warning.
     """
-    check = Verifier(data_dir, plugins)
+    check = Verifier(data_dir, plugins, tools=tools)
     entries: dict[str, _Entry] = {}
     for path in trace_files(files):
         for trace in read_traces(path):

@@ -41,6 +41,7 @@ def trace(
     layout: Literal["auto", "openai", "claude_code", "codex"] = "auto",
     data_dir: Path | None = None,
     plugins: tuple[str, ...] = (),
+    tools: bool = False,
 ) -> None:
     """Check, measure, export or show recorded episodes, or import transcripts of other systems.
 
@@ -66,10 +67,11 @@ def trace(
         layout: The transcripts' layout; auto looks at the first records.
         data_dir: Folder of local data sets, for grading; by default LLM_MARL_DATA or the hub.
         plugins: Modules outside this package whose tasks and workflows may be loaded. Loading runs their code.
+        tools: For check: run the tools again, too, and hold the traces to what they say.
     """
     if not files:
         raise ConfigError(f"give at least one file, for example: llm-marl trace {action} traces.jsonl")
-    verifier = Verifier(data_dir, plugins)
+    verifier = Verifier(data_dir, plugins, tools=tools and action == "check")
     match action:
         case "check":
             _check(files, verifier, grade)

@@ -7,11 +7,12 @@ these texts is not shown, and token counts and seconds stay as reported.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from llm_marl_envs.catalog import EnvSpec
+from llm_marl_envs.env import run_tool
 from llm_marl_envs.errors import DataError, MissingExtra, ReplayMismatch
 from llm_marl_envs.outcome import Outcome, outcome_of
 from llm_marl_envs.protocol import UseTool
@@ -39,11 +40,14 @@ class Refused:
         return f"trace {self.trace.id}, question {self.trace.question.id}: {'; '.join(self.complaints)}"
 
 
-def verified(trace: Trace, task: Task, problems: Mapping[str, Problem] | None = None) -> Verified | Refused:
+def verified(
+    trace: Trace, task: Task, problems: Mapping[str, Problem] | None = None, *, tools: bool = False
+) -> Verified | Refused:
     """Check a trace of `task`: its question, every event, its answer, status and score.
 
-    `problems` are those of the trace's split by id, for a caller with many traces. Raises DataError if the task's data is
-    not there: that says nothing about the trace.
+    `problems` are those of the trace's split by id, for a caller with many traces. tools: run the tools again and hold the trace
+    to what they say, which only tools that always say the same can pass. Raises DataError if the task's data is not there, and
+    ToolFailed if a tool cannot run here: that says nothing about the trace.
     """
     if problems is None:
         try:
@@ -67,6 +71,8 @@ def verified(trace: Trace, task: Task, problems: Mapping[str, Problem] | None = 
         return Refused(trace, ("the episode is not over",))
     outcome = outcome_of(session, task, problem)
     wrong = _claims(trace, session, outcome)
+    if tools and not wrong:
+        wrong = tuple(_invented(session, task))
     return Refused(trace, wrong) if wrong else Verified(trace, outcome)
 
 
@@ -101,6 +107,15 @@ def _claims(trace: Trace, session: Session, outcome: Outcome) -> tuple[str, ...]
     return tuple(wrong)
 
 
+def _invented(session: Session, task: Task) -> Iterator[str]:
+    """Tool results that the tools do not give."""
+    for i, (call, reply, _) in enumerate(session.events):
+        if isinstance(call, UseTool) and reply is not None:
+            again = run_tool(call, session.play.question, task.tools)
+            if again != reply.text:
+                yield f"event {i}: {call.tool} says {again!r:.80}, not {reply.text!r:.80}"
+
+
 def _named(status: Status | None) -> str:
     return "unfinished" if status is None else str(status)
 
@@ -109,11 +124,11 @@ class Verifier:
     """Verifies traces of any environments; each task and each split's problems are looked up once.
 
     A trace names its task and workflow, and loading one from somebody else's module runs that module. So only this package's
-    own are loaded, and those from the modules named in `plugins`.
+    own are loaded, and those from the modules named in `plugins`. With `tools`, tools are run again.
     """
 
-    def __init__(self, data_dir: str | Path | None = None, plugins: tuple[str, ...] = ()):
-        self.data_dir, self.plugins = data_dir, plugins
+    def __init__(self, data_dir: str | Path | None = None, plugins: tuple[str, ...] = (), *, tools: bool = False):
+        self.data_dir, self.plugins, self.tools = data_dir, plugins, tools
         self._tasks: dict[str, Task] = {}
         self._problems: dict[tuple[str, str], dict[str, Problem]] = {}
 
@@ -133,7 +148,7 @@ class Verifier:
             raise
         except Exception as bad:  # unknown names, impossible knobs, a split that is no text
             return Refused(trace, (f"{trace.env_id} cannot be made: {bad}",))
-        return verified(trace, self._tasks[key], self._problems[key, trace.split])
+        return verified(trace, self._tasks[key], self._problems[key, trace.split], tools=self.tools)
 
     def split_size(self, trace: Trace) -> int:
         """How many problems the split of a trace that was verified here has."""

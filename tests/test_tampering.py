@@ -14,6 +14,7 @@ from test_seats import ENVS
 
 from llm_marl_envs import Trace
 from llm_marl_envs.errors import ReplayMismatch, TraceError
+from llm_marl_envs.protocol import UseTool
 from llm_marl_envs.testing import random_reply
 from llm_marl_envs.verify import Verified, Verifier
 
@@ -137,3 +138,20 @@ def test_what_replay_and_grading_catch_where_digests_were_made_anew(counts):
     assert {kind for kind, share in shares.items() if share == 1.0} >= WHOLE
     assert 0.0 < shares["reply"] < 1.0
     assert 0.0 < shares["tool result"] < 1.0
+
+
+def test_tools_that_are_run_again_catch_every_invented_result():
+    traces = [trace for trace in episodes() if any(type(e.call) is UseTool for e in trace.events)]
+    believing, asking, rng, caught = Verifier(), Verifier(tools=True), Random(5), Counter()
+    assert len(traces) > 10
+    for trace in traces:
+        assert isinstance(asking(trace), Verified), "an honest one passes"
+        for _ in range(10):
+            data = json.loads(trace.to_json())
+            if edited(data, "tool result", rng):
+                forged = Trace.from_json(replace(Trace.from_json(json.dumps(data)), digests=()).to_json())
+                caught["tried"] += 1
+                caught["believing"] += not isinstance(believing(forged), Verified)
+                caught["asking"] += not isinstance(asking(forged), Verified)
+    assert caught["asking"] == caught["tried"] > 100
+    assert caught["believing"] < caught["tried"]
