@@ -24,6 +24,7 @@ from llm_marl_envs.errors import TraceError, UnknownName
 from llm_marl_envs.orchestration_metrics import metrics_of
 from llm_marl_envs.orchestration_schema import View, in_order
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Spawn, UseTool
+from llm_marl_envs.rewards import leads, orchestration, tool_use
 from llm_marl_envs.trace_json import is_text
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ SHORT = 8  # a text of fewer characters counts as read only if no prompt had it 
 def to_orchestration(trace: Trace, outcome: Outcome | None = None, *, texts: bool = True) -> View:
     """The episode in the public schema, as JSON data. Raises TraceError for an episode in which nothing happened.
 
-    outcome: its grades go into the claims and the reward channels (`team`, and the mean of each kind of claim); without it
-    there is the claimed team score only. texts: False leaves prompts, replies and arguments out; `content_ref` keeps a digest
+    outcome: its grades go into the claims and the reward channels: `team`, the mean of each kind of claim, and by the rules of
+    `rewards` at their defaults `tool` (what using tools was worth) and `orchestration` (the bonus for how the work was organised);
+    without it there is the claimed team score only. texts: False leaves prompts, replies and arguments out; `content_ref` keeps a digest
     of each text.
     """
     record = _Record(trace)
@@ -286,6 +288,11 @@ def _channels(trace: Trace, outcome: Outcome | None) -> dict[str, float]:
     for kind in ("answer", "verdict", "evidence"):
         if grades := [score.value for claim, score in outcome.claims if claim.kind == kind]:
             channels[kind] = sum(grades) / len(grades)
+    if any(type(event.call) is UseTool for event in trace.events):
+        channels["tool"] = sum(tool_use()(outcome).values())
+    paid = orchestration()(outcome)
+    if bonus := [paid[agent] - outcome.team.value for agent in outcome.agents if agent in leads(outcome)]:
+        channels["orchestration"] = bonus[0]  # the same for all who decide or aggregate
     return channels
 
 

@@ -194,18 +194,20 @@ def orchestration(*, faster: float = 0.1, coverage: float = 0.1, gain: float = 0
     """
 
     def paid(outcome: Outcome) -> dict[str, float]:
-        leads = {e.call.agent for e in _events(outcome) if isinstance(e.call, Ask) and e.call.kind in _LEADING}
-        rewards = team(outcome)
-        if leads:
+        rewards, leading = team(outcome), leads(outcome)
+        if leading:
             bonus = faster * (speed_up(outcome) - 1.0) + coverage * split_coverage(outcome)
             bonus += gain * aggregation_gain(outcome)
-            rewards |= {agent: rewards[agent] + bonus for agent in leads}
+            rewards |= {agent: rewards[agent] + bonus for agent in leading}
         return rewards
 
     return paid
 
 
-_LEADING = ("decision", "aggregate")
+def leads(outcome: Outcome) -> frozenset[str]:
+    """Who was asked to decide or to aggregate."""
+    calls = (event.call for event in _events(outcome))
+    return frozenset(call.agent for call in calls if isinstance(call, Ask) and call.kind in ("decision", "aggregate"))
 
 
 def speed_up(outcome: Outcome) -> float:

@@ -9,6 +9,7 @@ from random import Random
 
 import jsonschema
 import pytest
+from fitting import made
 from knob_grid import GRID
 from playthroughs import SCRIPTS
 
@@ -17,6 +18,7 @@ from llm_marl_envs.errors import TraceError
 from llm_marl_envs.orchestration import topology_of
 from llm_marl_envs.orchestration_schema import EDGE_TYPES, EVENT_TYPES, TOPOLOGIES, check_view
 from llm_marl_envs.protocol import Ask
+from llm_marl_envs.rewards import split_coverage
 from llm_marl_envs.tasks.base import Question
 from llm_marl_envs.testing import random_reply
 
@@ -178,12 +180,31 @@ def test_grades_become_channels():
         if env.agents:
             env.step(text)
     view = env.trace().to_orchestration(env.outcome)
-    assert view["rewards"] == {"team": 1.0, "answer": 0.5, "verdict": 1.0}
+    # the verdicts are decisions: no word of the question, nothing faster, and no better than the generator's last answer
+    assert view["rewards"] == {"team": 1.0, "answer": 0.5, "verdict": 1.0, "orchestration": 0.0}
     claims = [claim for event in view["events"] for claim in event.get("claims", ())]
     assert [(claim["kind"], claim["grade"]) for claim in claims] == [
         ("answer", 0.0), ("verdict", 1.0), ("answer", 1.0), ("verdict", 1.0),
     ]  # fmt: skip
     assert env.trace().to_orchestration()["rewards"] == {"team": 1.0}
+
+
+def test_tools_and_organisation_are_channels():
+    """Two searches of which one found something; one hired worker beside another: 4 calls on a path of 3, half of the words handed out."""
+    env = made("atlas/search_answer-v0")
+    env.reset(seed=0)
+    question = env.session.play.question.text
+    for text in (f"<search>{question}</search>", "<search>zzyzx</search>", "<stop>", "<answer>x</answer>"):
+        env.step(text)
+    assert env.trace().to_orchestration(env.outcome)["rewards"]["tool"] == pytest.approx(0.1 - 2 * 0.02)
+    env = make("arithmetic/orch_workers-v0")
+    env.reset(seed=0)
+    for text in ("STRATEGY 1: units\nSTRATEGY 2: tens", "\\boxed{-1}", "\\boxed{-1}", "\\boxed{-1}"):
+        env.step(text)
+    coverage = split_coverage(env.outcome)
+    found = env.trace().to_orchestration(env.outcome)["rewards"]
+    assert found["orchestration"] == pytest.approx(0.1 * (4 / 3 - 1) + 0.1 * coverage)
+    assert "tool" not in found
 
 
 def test_an_episode_without_events_is_refused():
