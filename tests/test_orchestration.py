@@ -200,6 +200,8 @@ def test_tools_and_organisation_are_channels():
     env = make("arithmetic/orch_workers-v0")
     env.reset(seed=0)
     for text in ("STRATEGY 1: units\nSTRATEGY 2: tens", "\\boxed{-1}", "\\boxed{-1}", "\\boxed{-1}"):
+        while env.terminations[env.agent_selection]:
+            env.step(None)
         env.step(text)
     coverage = split_coverage(env.outcome)
     found = env.trace().to_orchestration(env.outcome)["rewards"]
