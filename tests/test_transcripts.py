@@ -178,7 +178,7 @@ def test_how_long_things_took(tmp_path):
     first = {(e["type"], e["agent"]): e for e in reversed(view["events"])}
     assert (first["message", "main"]["t"], first["message", "main"]["seconds"]) == (0.0, pytest.approx(2.0))
     read_call = first["tool_call", "Explore_0"]
-    assert (read_call["t"], read_call["seconds"]) == (pytest.approx(3.0), pytest.approx(0.5))
+    assert (read_call["t"], read_call["seconds"]) == (pytest.approx(2.1), pytest.approx(1.4)), "written, and run"
     last = first["return", "Explore_1"]
     assert (last["t"], last["seconds"]) == (pytest.approx(5.5), pytest.approx(1.5))
 

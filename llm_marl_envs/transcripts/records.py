@@ -87,7 +87,7 @@ def view_of(steps: Iterable[Step], *, id: str, system: str, layout: str, skipped
     events[0] |= {"imported": True, "layout": layout} | ({"question": asked} if asked else {})
     ends = [event["t"] + event.get("seconds", 0.0) for event in events]
     view: View = {
-        "trace_id": blake2b(f"{layout} {id}".encode("utf-8", "replace"), digest_size=8).hexdigest(),
+        "trace_id": blake2b(json.dumps([layout, id, events]).encode(), digest_size=8).hexdigest(),
         "task_id": id,
         "system": system,
         "topology": "centralized" if any(step.kind == "spawn" for step in steps) else "unknown",
@@ -99,7 +99,7 @@ def view_of(steps: Iterable[Step], *, id: str, system: str, layout: str, skipped
             "wall_clock_s": max(ends) if record.timed else 0.0,
             "tool_calls": sum(step.kind == "call" for step in steps),
             "messages": sum(event["type"] == "message" for event in events),
-            "calls": sum(step.kind == "say" for step in steps),
+            "calls": sum(step.kind == "say" or any(step.tokens) for step in steps),
         },
     }
     view["metrics"] = metrics_of(view) | {"records_skipped": float(skipped)}
@@ -131,11 +131,11 @@ class _Episode:
         for step in steps:
             getattr(self, f"_{step.kind}")(step)
 
-    def add(self, kind: str, agent: str, step: Step, *, lasts: bool = False, reads: str = "") -> int:
-        """An event of `agent`, after what waits in the inbox of `reads` (by default the agent's)."""
+    def add(self, kind: str, agent: str, step: Step, *, lasts: bool = False) -> int:
+        """An event of `agent`, after what waits in its inbox."""
         place = len(self.events)
         now = (step.time or 0.0) - self.zero if self.timed else float(place)
-        causes = self.inbox.pop(reads or agent, [])
+        causes = self.inbox.pop(agent, [])
         if not causes and agent in self.latest:
             causes = [(self.latest[agent], "causal")]
         begins = max((self.ends[source] for source, _ in causes), default=now) if lasts and self.timed else now
@@ -191,9 +191,8 @@ class _Episode:
             place = self.add("tool_result", step.agent, step)
             if waiting:
                 self.inbox[step.agent] = waiting
-            if self.timed:
-                self.events[call]["seconds"] = max(0.0, self.ends[place] - self.ends[call])
-                self.events[call]["t"] = self.ends[call]
+            if self.timed:  # from when the model began to write the call to when the tool was done
+                self.events[call]["seconds"] = max(0.0, self.ends[place] - self.events[call]["t"])
         self.events[place]["trusted"] = False
         self.inbox.setdefault(step.agent, []).append((place, "tool_dependency"))
 
