@@ -41,22 +41,25 @@ def place(monkeypatch):
     shutil.rmtree(folder, ignore_errors=True)
 
 
+PF_EXITING = 0x4  # linux/sched.h
+
+
 class Process(NamedTuple):
     parent: int
     command: str
 
 
 def descendants() -> dict[int, Process]:
-    """The living processes that descend from this one."""
+    """The living processes that descend from this one: neither ended (Z, X) nor in the kernel's hands for their end."""
     found = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                state, parent, *_, flags = (folder / "stat").read_text().rpartition(")")[2].split()[:7]
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if state not in "ZX":
+            if state not in "ZX" and not int(flags) & PF_EXITING:
                 found[int(folder.name)] = Process(int(parent), command)
 
     def ours(pid: int) -> bool:
