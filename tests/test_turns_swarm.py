@@ -165,3 +165,7 @@ def test_tools_within_a_round():
 def test_unknown_tools_are_refused():
     with pytest.raises(Exception, match="tools are some of search, python, run_examples; got 'browser'"):
         make_workflow("swarm", tools=("browser",))
+    with pytest.raises(Exception, match=r"tools is a tuple of names, as in \('search',\)"):
+        make_workflow("swarm", tools="search")
+    with pytest.raises(Exception, match="given is a tuple of passages"):
+        make_workflow("search_answer", given="one passage")

@@ -139,7 +139,7 @@ function aboutOf(view) {
   if (view.rewards.team !== undefined) chips.append(chip("score", number(view.rewards.team)));
   if (ending.status) chips.append(chip("status", ending.status + (ending.why ? ` (${ending.why})` : "")));
   for (const name of ["calls", "tool_calls", "tokens", "wall_clock_s"]) {
-    if (view.costs[name] !== undefined) chips.append(chip(name.replaceAll("_", " "), number(view.costs[name])));
+    if (view.costs[name]) chips.append(chip(name.replaceAll("_", " "), number(view.costs[name])));
   }
   for (const [name, value] of Object.entries(view.metrics ?? {})) if (name !== "task_success") chips.append(chip(name.replaceAll("_", " "), number(value)));
   const system = [view.system, view.topology, opening.imported ? "imported, not replayable" : null].filter(Boolean).join(" · ");

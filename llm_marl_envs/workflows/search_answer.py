@@ -44,6 +44,8 @@ class SearchAnswer:
     def __post_init__(self):
         if self.turns < 1:
             raise ValueError(f"turns starts at 1; got {self.turns}")
+        if isinstance(self.given, str):
+            raise ValueError("given is a tuple of passages, as in ('Lima is the capital of Peru.',)")
         if self.tag not in ("think", "reason") or self.unparseable not in ("stop", "retry"):
             raise ValueError("tag is 'think' or 'reason', unparseable 'stop' or 'retry'")
 

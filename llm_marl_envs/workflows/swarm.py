@@ -54,6 +54,8 @@ class Swarm:
     def __post_init__(self):
         if self.workers < 1 or self.rounds < 1 or self.tool_calls < 0:
             raise ValueError(f"workers and rounds start at 1, tool_calls at 0; got {self}")
+        if isinstance(self.tools, str):
+            raise ValueError(f"tools is a tuple of names, as in ({self.tools!r},)")
         if unknown := [tool for tool in self.tools if tool not in TOOL_ARGUMENTS]:
             raise ValueError(f"tools are some of {', '.join(TOOL_ARGUMENTS)}; got {unknown[0]!r}")
 
