@@ -52,8 +52,14 @@ def evaluate(
 
 
 def traces_of(episodes: Sequence[Episode], spec: EnvSpec, split: str, meta: Mapping[str, Any]) -> list[Trace]:
-    """The episodes as traces; `meta` says whose they are (entry, policy, step, ...)."""
-    return [
-        Trace.of(e.session, spec, e.outcome, split=split, meta={**meta, "sample": e.sample, "group": e.group})
-        for e in episodes
-    ]
+    """The episodes as traces; `meta` says whose they are (entry, policy, step, ...). Forks name their parents."""
+    made: dict[int, Trace] = {}
+
+    def trace(e: Episode) -> Trace:
+        if id(e) not in made:
+            parent = (trace(e.origin[0]).id, e.origin[1]) if e.origin else None
+            whose = {**meta, "sample": e.sample, "group": e.group}
+            made[id(e)] = Trace.of(e.session, spec, e.outcome, split=split, meta=whose, parent=parent)
+        return made[id(e)]
+
+    return [trace(e) for e in episodes]

@@ -37,6 +37,7 @@ class Start:
     sample: int
     seed: int
     turns: tuple[Turn, ...] = ()
+    origin: tuple[Episode, int] | None = None
 
 
 def groups(
@@ -71,7 +72,7 @@ def forks(episode: Episode, turn: int, samples: int, seed: int) -> list[Start]:
     lived = tuple(t for t in episode.turns if t.index < turn)
     here = seed_of("fork", episode.session.play.seed, turn)
     return [
-        Start(episode.session.fork(turn), episode.problem, here, k, seed_of(seed, here, k), lived)
+        Start(episode.session.fork(turn), episode.problem, here, k, seed_of(seed, here, k), lived, (episode, turn))
         for k in range(samples)
     ]
 
@@ -185,4 +186,6 @@ def _episode(running: _Running, task: Task, rule: Rule) -> Episode:
     start = running.start
     outcome = outcome_of(running.session, task, start.problem)
     rewards = rewards_of(outcome, rule)
-    return Episode(running.session, start.problem, start.group, start.sample, tuple(running.turns), outcome, rewards)
+    return Episode(
+        running.session, start.problem, start.group, start.sample, tuple(running.turns), outcome, rewards, start.origin
+    )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from llm_marl_envs.outcome import Outcome
@@ -67,6 +67,9 @@ class Episode:
     turns: tuple[Turn, ...]
     outcome: Outcome
     rewards: Mapping[str, float]
+    origin: tuple[Episode, int] | None = field(
+        default=None, repr=False, compare=False
+    )  # of a fork: what it left, and when
 
 
 Credit = dict[tuple[int, int], float]  # (episode's place in the batch, turn.index) -> advantage

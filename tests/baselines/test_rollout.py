@@ -16,6 +16,7 @@ from llm_marl_envs import Ask, Claim, EnvSpec, Limits, Roster, Score, Status, Us
 from llm_marl_envs.errors import ToolFailed
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.testing import GARBAGE, WELL_FORMED
+from llm_marl_envs.verify import Verified, verified
 
 TASK = make_task("arithmetic")
 WORKFLOWS = ["solo", "eval_opt", "voting", "orch_workers"]
@@ -62,6 +63,22 @@ def test_forks_live_the_same_past_and_other_futures():
                 assert future.session.replies[:turn] == episode.session.replies[:turn]
                 assert future.turns[: len(starts[0].turns)] == tuple(t for t in episode.turns if t.index < turn)
             assert len({s.seed for s in starts}) == 3
+            parent, *children = traces_of(
+                [episode, *futures], EnvSpec("arithmetic", "eval_opt"), "train", {"entry": "x"}
+            )
+            for child in children:
+                assert child.parent == (parent.id, turn)
+                child.check_fork(parent)
+                assert isinstance(verified(child, TASK), Verified)
+
+
+def test_forks_of_forks_are_a_tree():
+    episode, *_ = play("eval_opt", count=1)
+    route = PolicyRouter.isolated(make_workflow("eval_opt").roster)
+    (child,) = rollout(forks(episode, 0, 1, seed=1), route, Scripted(say), TASK)
+    (grandchild,) = rollout(forks(child, 1, 1, seed=2), route, Scripted(say), TASK)
+    third, first, second = traces_of([grandchild, episode, child], EnvSpec("arithmetic", "eval_opt"), "train", {})
+    assert (first.parent, second.parent, third.parent) == (None, (first.id, 0), (second.id, 1))
 
 
 @dataclass(frozen=True)
