@@ -34,7 +34,7 @@ results: .venv/.demo
 
 # The pages of docs/tasks, from the code.
 cards: .venv/.dev
-	.venv/bin/python -m llm_marl_envs.cards docs
+	.venv/bin/python -m llm_marl_envs.cli.cards docs
 
 clean:
 	rm -rf .venv runs build dist *.egg-info

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from llm_marl_envs.catalog import share_knobs
 from llm_marl_envs.errors import ConfigError
+from llm_marl_envs.spec import share_knobs
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,9 @@ def evaluate(
     from baselines.runlog import RunLog
     from baselines.train import Team, resolve_model
     from baselines.types import Sampling
-    from llm_marl_envs.catalog import make_task
     from llm_marl_envs.errors import UnknownName
-    from llm_marl_envs.trace_files import TraceWriter
+    from llm_marl_envs.spec import make_task
+    from llm_marl_envs.traces.files import TraceWriter
 
     folder = Path(policy)
     is_run = (folder / "args.json").is_file()

@@ -9,12 +9,13 @@ from typing import Any
 from baselines.policies import PolicyRouter
 from baselines.rollout import groups, rollout
 from baselines.types import Engine, Episode, Sampling
-from llm_marl_envs.catalog import EnvSpec
 from llm_marl_envs.protocol import Workflow
 from llm_marl_envs.session import Limits, Status
-from llm_marl_envs.stats import Interval, accuracy_of, team_figures
-from llm_marl_envs.tasks.base import Problem, Task
-from llm_marl_envs.trace import Trace
+from llm_marl_envs.spec import EnvSpec
+from llm_marl_envs.stats.figures import team_figures
+from llm_marl_envs.stats.intervals import Interval, accuracy_of
+from llm_marl_envs.task import Problem, Task
+from llm_marl_envs.traces.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

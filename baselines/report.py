@@ -21,9 +21,9 @@ from baselines.methods import make_method
 from baselines.runlog import read_lines
 from llm_marl_envs.errors import ConfigError, LLMMarlError, MissingExtra, WriteFailed
 from llm_marl_envs.session import Status
-from llm_marl_envs.stats import Interval
-from llm_marl_envs.trace import Trace
-from llm_marl_envs.trace_files import read_traces
+from llm_marl_envs.stats.intervals import Interval
+from llm_marl_envs.traces.files import read_traces
+from llm_marl_envs.traces.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

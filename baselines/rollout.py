@@ -15,14 +15,14 @@ from itertools import islice
 
 from baselines.policies import PolicyRouter
 from baselines.types import Completion, Engine, Episode, Request, Sampling, Turn
-from llm_marl_envs.env import run_tool
 from llm_marl_envs.errors import ToolFailed
 from llm_marl_envs.outcome import outcome_of
 from llm_marl_envs.protocol import Ask, UseTool, Workflow
 from llm_marl_envs.rewards import Rule, rewards_of, team
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Play, Session
-from llm_marl_envs.tasks.base import Problem, Task
+from llm_marl_envs.task import Problem, Task
+from llm_marl_envs.tools.run import run_tool
 
 TOOLS_AT_ONCE = 32  # tools wait for servers and processes more than they compute
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from llm_marl_envs.errors import ConfigError, WriteFailed
-from llm_marl_envs.trace import Trace
-from llm_marl_envs.trace_files import TraceWriter
+from llm_marl_envs.traces.files import TraceWriter
+from llm_marl_envs.traces.trace import Trace
 
 KEPT = 2  # checkpoints
 

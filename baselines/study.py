@@ -14,7 +14,7 @@ from baselines.report import write_report
 from baselines.runlog import RunLog, read_lines
 from baselines.train import train
 from llm_marl_envs.errors import ConfigError
-from llm_marl_envs.stats import Interval
+from llm_marl_envs.stats.intervals import Interval
 
 
 def run_study(args: TrainArgs, arms: Sequence[str], seeds: Sequence[int], progress: Progress) -> Path:

@@ -30,14 +30,14 @@ from baselines.progress import Progress
 from baselines.rollout import Start, groups, rollout
 from baselines.runlog import RunLog
 from baselines.types import Episode, Sampling
-from llm_marl_envs.catalog import EnvSpec, check_tools, make_task, make_workflow
 from llm_marl_envs.errors import ConfigError, UnknownName
 from llm_marl_envs.protocol import Workflow
 from llm_marl_envs.rewards import reward_rule
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Status
-from llm_marl_envs.stats import team_figures
-from llm_marl_envs.tasks.base import Problem, Task
+from llm_marl_envs.spec import EnvSpec, check_tools, make_task, make_workflow
+from llm_marl_envs.stats.figures import team_figures
+from llm_marl_envs.task import Problem, Task
 
 
 class Interrupted(KeyboardInterrupt):

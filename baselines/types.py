@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.session import Message, Session
-from llm_marl_envs.tasks.base import Problem
+from llm_marl_envs.task import Problem
 
 
 class Sampling(NamedTuple):

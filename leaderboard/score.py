@@ -12,11 +12,12 @@ from typing import Any
 from llm_marl_envs.errors import TraceError
 from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.session import Status
-from llm_marl_envs.stats import Interval, accuracy_of, team_figures
+from llm_marl_envs.stats.figures import team_figures
+from llm_marl_envs.stats.intervals import Interval, accuracy_of
 from llm_marl_envs.terminal import printable
-from llm_marl_envs.trace import Trace
-from llm_marl_envs.trace_files import read_traces
-from llm_marl_envs.verify import Refused, Verified, Verifier
+from llm_marl_envs.traces.files import read_traces
+from llm_marl_envs.traces.trace import Trace
+from llm_marl_envs.traces.verify import Refused, Verified, Verifier
 
 SHOWN_REASONS = 5  # refusals quoted in a row; all of them are counted
 

@@ -7,16 +7,17 @@ for agent in env.agent_iter():
     env.step(None if termination or truncation else my_model(observation["messages"]))
 """
 
-from llm_marl_envs.catalog import EnvSpec, env_ids, make, make_task, make_workflow
-from llm_marl_envs.env import WorkflowEnv
+from llm_marl_envs.envs.aec import WorkflowEnv
+from llm_marl_envs.envs.make import make
 from llm_marl_envs.errors import LLMMarlError, ReplayMismatch
 from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Spawn, Stop, UseTool, together
 from llm_marl_envs.rewards import minus_cost, own, team
 from llm_marl_envs.session import Limits, Play, Session, Status
-from llm_marl_envs.tasks.base import Problem, Question, Score
-from llm_marl_envs.trace import Trace
-from llm_marl_envs.trace_files import TraceWriter, read_traces
+from llm_marl_envs.spec import EnvSpec, env_ids, make_task, make_workflow
+from llm_marl_envs.task import Problem, Question, Score
+from llm_marl_envs.traces.files import TraceWriter, read_traces
+from llm_marl_envs.traces.trace import Trace
 
 __all__ = [
     "Ask",

@@ -29,7 +29,7 @@ class HubData:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """Everything needed to find a benchmark's rows and to know them when seen.
 
     `layouts` are the sets of fields a row may have (the first is the hub's); a row must have all fields of one of them.
@@ -49,7 +49,7 @@ class Source:
         return tuple((place,) for place in usual) + self.files.get(split, ())
 
 
-def load_rows(source: Source, split: str, data_dir: str | Path | None = None) -> list[dict[str, Any]]:
+def load_rows(source: DataSource, split: str, data_dir: str | Path | None = None) -> list[dict[str, Any]]:
     """The rows of one split: from `<data_dir>/<name>/<split>.jsonl[.gz]` (or the hub's parquet files in that folder), the
     same under `LLM_MARL_DATA`, or the hub.
 
@@ -74,7 +74,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, row
 
 
-def _rows_of_folder(data_dir: Path, source: Source, split: str) -> list[dict[str, Any]]:
+def _rows_of_folder(data_dir: Path, source: DataSource, split: str) -> list[dict[str, Any]]:
     for places in source.places(split):
         paths = [_file(data_dir / place) for place in places]
         if all(paths):
@@ -95,7 +95,7 @@ def _file(stem: Path) -> Path | None:
     return next((p for p in wanted if p.is_file()), None)
 
 
-def _absent(data_dir: Path, source: Source, split: str) -> DataError:
+def _absent(data_dir: Path, source: DataSource, split: str) -> DataError:
     folder = (data_dir / source.places(split)[0][0]).parent
     there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else None
     found = "that folder does not exist" if there is None else f"found {', '.join(there) or 'an empty folder'}"
@@ -105,11 +105,11 @@ def _absent(data_dir: Path, source: Source, split: str) -> DataError:
     )
 
 
-def _fields(source: Source) -> str:
+def _fields(source: DataSource) -> str:
     return " (or ".join(", ".join(layout) for layout in source.layouts) + ")" * (len(source.layouts) - 1)
 
 
-def _parquet_files(data_dir: Path, source: Source, split: str) -> Sequence[Path]:
+def _parquet_files(data_dir: Path, source: DataSource, split: str) -> Sequence[Path]:
     """The split's shards in a copy of the hub's repository: `<name>/[data/ or <config>/]<split>-00000-of-00001.parquet`."""
     theirs = source.hub.splits.get(split, split)
     for folder in (source.name, f"{source.name}/data", f"{source.name}/{source.hub.config}"):
@@ -147,7 +147,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path} cannot be read: {bad}. Fetch or unpack it again.") from None
 
 
-def _complete(where: str, row: Any, source: Source) -> dict[str, Any]:
+def _complete(where: str, row: Any, source: DataSource) -> dict[str, Any]:
     if isinstance(row, dict) and any(all(f in row for f in layout) for layout in source.layouts):
         return row
     missing = [f for f in source.layouts[0] if not isinstance(row, dict) or f not in row]
@@ -155,7 +155,7 @@ def _complete(where: str, row: Any, source: Source) -> dict[str, Any]:
     raise DataError(f"{where} lacks {', '.join(missing)}; it has {got}.")
 
 
-def _rows_of_hub(source: Source, split: str) -> list[dict[str, Any]]:
+def _rows_of_hub(source: DataSource, split: str) -> list[dict[str, Any]]:
     hub = source.hub
     try:
         from datasets import load_dataset

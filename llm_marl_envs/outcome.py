@@ -8,7 +8,7 @@ from typing import Any
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed
 from llm_marl_envs.session import Session, Status
-from llm_marl_envs.tasks.base import Problem, Score, Task
+from llm_marl_envs.task import Problem, Score, Task
 
 
 @dataclass(frozen=True, slots=True)

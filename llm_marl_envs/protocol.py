@@ -20,7 +20,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from llm_marl_envs.tasks.base import Question
+    from llm_marl_envs.task import Question
 
 # Calls and notes are values: nothing changes one once it is made. Yet they are not `frozen`, which would make their
 # constructors twice as slow: with ten of them in a short episode that is an eighth of an environment's step.

@@ -13,11 +13,11 @@ from importlib import import_module
 from typing import NamedTuple
 
 from llm_marl_envs.errors import ConfigError, UnknownName
-from llm_marl_envs.grading.spans import is_abstention
 from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.protocol import Ask, Claim, ClaimKind, UseTool
+from llm_marl_envs.reading import is_abstention
 from llm_marl_envs.session import Event, Status
-from llm_marl_envs.tasks.base import Score
+from llm_marl_envs.task import Score
 
 Rule = Callable[[Outcome], dict[str, float]]
 
@@ -79,7 +79,7 @@ def dac(outcome: Outcome) -> dict[str, float]:
     return by_role({"searcher": accepted_evidence, "generator": justified_answer})(outcome)
 
 
-class Progress(NamedTuple):
+class TurnProgress(NamedTuple):
     """By how much a turn moved the grade of what stood. `turn` is the reply's place among the session's replies."""
 
     turn: int
@@ -87,7 +87,7 @@ class Progress(NamedTuple):
     value: float
 
 
-def progress(outcome: Outcome, kind: ClaimKind = "answer") -> list[Progress]:
+def progress(outcome: Outcome, kind: ClaimKind = "answer") -> list[TurnProgress]:
     """Per turn: the grade of what is claimed there less the grade of what was claimed before, starting from 0.
 
     The values add up to the last claim's grade, so paying them per turn moves credit in time without changing what is paid
@@ -98,26 +98,26 @@ def progress(outcome: Outcome, kind: ClaimKind = "answer") -> list[Progress]:
     found, stood = [], 0.0
     for turn, (claim, score) in _claims_in_time(outcome):
         if claim.kind == kind:
-            found.append(Progress(turn, claim.agent, score.value - stood))
+            found.append(TurnProgress(turn, claim.agent, score.value - stood))
             stood = score.value
     return found
 
 
-def accepted_progress(outcome: Outcome) -> list[Progress]:
+def accepted_progress(outcome: Outcome) -> list[TurnProgress]:
     """Per search turn: whether the evidence so far was sufficient and accepted, less whether it was the turn before (DAC, arXiv
     2606.10684, the searcher's turn-level reward). Needs an answer after each turn, `search_answer(every_turn=True)`; otherwise the
     last turn gets it all. The values add up to `accepted_evidence`.
 
     Worked example: insufficient, then sufficient but answered unknown, then sufficient and answered -> 0, 0, 1.
     """
-    found: list[Progress] = []
+    found: list[TurnProgress] = []
     searched, sufficient, stood = None, False, 0.0
     for turn, (claim, score) in _claims_in_time(outcome):
         if claim.kind == "evidence":
             searched, sufficient = (turn, claim.agent), score.value >= 1.0
         elif claim.kind == "answer" and searched:
             accepted = float(sufficient and not is_abstention(claim.text))
-            found.append(Progress(*searched, accepted - stood))
+            found.append(TurnProgress(*searched, accepted - stood))
             searched, stood = None, accepted
     return found
 

@@ -14,7 +14,7 @@ def seed_of(*parts: object) -> int:
     return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "big")
 
 
-class LaterRandom:
+class LazyRandom:
     """A `Random` named by `parts` that is seeded when it is first used: most talks never draw, and seeding costs more than a call."""
 
     def __init__(self, *parts: object):

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from llm_marl_envs.errors import SessionOver, WorkflowError
 from llm_marl_envs.protocol import CALLS, NOTES, Ask, Call, Note, Spawn, Stop, Talk, Workflow
-from llm_marl_envs.seeds import LaterRandom
-from llm_marl_envs.tasks.base import Question
+from llm_marl_envs.seeds import LazyRandom
+from llm_marl_envs.task import Question
 
 Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": ...}
 
@@ -77,7 +77,7 @@ class Play:
     limits: Limits = field(default=Limits())
 
     def start(self) -> Talk:
-        return self.workflow.talk(self.question, LaterRandom("talk", self.seed))  # type: ignore[arg-type]
+        return self.workflow.talk(self.question, LazyRandom("talk", self.seed))  # type: ignore[arg-type]
 
 
 class Session:

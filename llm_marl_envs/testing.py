@@ -27,8 +27,8 @@ from llm_marl_envs.errors import WorkflowError
 from llm_marl_envs.protocol import Ask, Stop, Workflow
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Play, Session, Status
-from llm_marl_envs.tasks.base import Question, Score, Task
-from llm_marl_envs.trace import transcript
+from llm_marl_envs.task import Question, Score, Task
+from llm_marl_envs.traces.text import transcript
 
 QUESTION = Question("test/0", "What is 2 + 2?", answer_format="Give the answer in \\boxed{}.")
 WELL_FORMED = (

@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from llm_marl_envs.protocol import Ask, Claim, Roster, Spawn, Stop, Talk
-from llm_marl_envs.tasks.base import Problem, Question, Score, Tool
+from llm_marl_envs.task import Problem, Question, Score, Tool
 
 TALKS_SO_FAR: list[str] = []
 FIRST_REPLY: dict[str, str] = {}

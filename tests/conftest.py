@@ -39,6 +39,25 @@ def one_torch_thread() -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run a command; returns (exit code, what it printed with line breaks folded)."""
+    from llm_marl_envs.cli.main import main
+
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*argv: str) -> tuple[int, str]:
+        code = 0
+        try:
+            main([str(a) for a in argv])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, " ".join((captured.out + captured.err).split())
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def gsm8k_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder in the hub's layout: gsm8k/{train,test}.jsonl with eight invented problems, five and three."""
@@ -54,11 +73,11 @@ def gsm8k_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def example_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with every benchmark's invented example rows in the hub's layout, in each of its splits."""
     from llm_marl_envs.catalog import find_class, names
-    from llm_marl_envs.tasks.base import Benchmark
+    from llm_marl_envs.tasks.families.dataset import DatasetTask
 
     root = tmp_path_factory.mktemp("examples")
     for cls in (find_class("llm_marl_envs.tasks", name) for name in names("llm_marl_envs.tasks")):
-        if issubclass(cls, Benchmark):
+        if issubclass(cls, DatasetTask):
             folder = root / cls.card.source.name
             folder.mkdir()
             text = "".join(json.dumps(example.row) + "\n" for example in cls.card.examples)

@@ -6,7 +6,8 @@ import dataclasses
 from typing import Any
 
 from llm_marl_envs import WorkflowEnv, env_ids, make, make_task, make_workflow
-from llm_marl_envs.catalog import missing_tools, split_id
+from llm_marl_envs.catalog import names
+from llm_marl_envs.spec import missing_tools, split_id
 
 
 def knobs_for(env_id: str) -> dict[str, str] | None:
@@ -18,6 +19,13 @@ def knobs_for(env_id: str) -> dict[str, str] | None:
 
 
 KNOBS = {env_id: knobs for env_id in env_ids() if (knobs := knobs_for(env_id)) is not None}
+
+
+# A task that needs no data for every workflow.
+ENVS = {
+    workflow: next(f"{task}/{workflow}-v0" for task in ("arithmetic", "atlas", "snippets") if KNOBS.get(f"{task}/{workflow}-v0") == {})
+    for workflow in names("llm_marl_envs.workflows")
+}  # fmt: skip
 
 
 def made(env_id: str, **given: Any) -> WorkflowEnv:

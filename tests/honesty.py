@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llm_marl_envs.tasks.base import Problem, Task
+from llm_marl_envs.task import Problem, Task
 
 MEGABYTE = 1 << 20
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from llm_marl_envs.tasks.base import Question
+from llm_marl_envs.task import Question
 
 CATS = Question("q/0", "How many legs have 3 cats?", answer_format="Answer in \\boxed{}.")
 BIRTH = Question("q/1", "In which village was the author of Emma born?", "qa", "Write <answer>...</answer>.")

@@ -13,8 +13,8 @@ from random import Random
 from typing import Any, ClassVar
 
 from llm_marl_envs.protocol import Ask, Claim, Roster, Talk, UseTool
+from llm_marl_envs.task import WHERE, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.atlas import Atlas
-from llm_marl_envs.tasks.base import WHERE, Problem, Question, Score, Tool
 from llm_marl_envs.tools.search import search_tools
 
 Answer = Callable[["Handler", dict[str, Any]], None]

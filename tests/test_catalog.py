@@ -14,8 +14,8 @@ from toys import Capitals, Crew
 
 import llm_marl_envs
 from llm_marl_envs import EnvSpec, Limits, WorkflowEnv, env_ids, make, make_task, make_workflow
-from llm_marl_envs.catalog import knobs_of, share_knobs, split_id
 from llm_marl_envs.errors import ConfigError, UnknownName
+from llm_marl_envs.spec import knobs_of, share_knobs, split_id
 from llm_marl_envs.tasks.arithmetic import Arithmetic
 from llm_marl_envs.tasks.gsm8k import GSM8K
 from llm_marl_envs.workflows.eval_opt import EvalOpt

@@ -14,8 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from llm_marl_envs import make, make_task
+from llm_marl_envs.data import DataSource, HubData, load_rows
 from llm_marl_envs.errors import DataError, MissingExtra, UnknownName
-from llm_marl_envs.tasks.base import HubData, Source, _problems, load_rows
+from llm_marl_envs.tasks.families.dataset import _problems
 from llm_marl_envs.tasks.gsm8k import GSM8K
 from llm_marl_envs.testing import check_task
 
@@ -190,7 +191,7 @@ def test_the_hub_is_asked_for_the_pinned_revision(monkeypatch):
         return iter([GOOD])
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    assert load_rows(Source("gsm8k", HubData("me/mine", "main", "abc"), (FIELDS,)), "test") == [GOOD]
+    assert load_rows(DataSource("gsm8k", HubData("me/mine", "main", "abc"), (FIELDS,)), "test") == [GOOD]
     assert asked == [(("me/mine", "main"), {"revision": "abc", "split": "test"})]
     assert len(GSM8K.card.source.hub.revision) == 40
     assert int(GSM8K.card.source.hub.revision, 16) > 0

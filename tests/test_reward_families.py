@@ -32,7 +32,7 @@ from llm_marl_envs.rewards import (
     verifier,
 )  # fmt: skip
 from llm_marl_envs.session import Reply
-from llm_marl_envs.tasks.base import Problem, Question
+from llm_marl_envs.task import Problem, Question
 from llm_marl_envs.testing import play_randomly
 
 

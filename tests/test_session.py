@@ -12,7 +12,7 @@ from toys import Capitals, Crew, Interviews, Lookup
 
 from llm_marl_envs.errors import SessionOver, WorkflowError
 from llm_marl_envs.protocol import Ask, Claim, Roster, Spawn, Stop, Talk, UseTool
-from llm_marl_envs.seeds import LaterRandom, seed_of
+from llm_marl_envs.seeds import LazyRandom, seed_of
 from llm_marl_envs.session import Event, Limits, Play, Reply, Session, Status
 from llm_marl_envs.workflows.eval_opt import EvalOpt
 from llm_marl_envs.workflows.voting import Voting
@@ -299,7 +299,7 @@ def test_seeds_are_hashed_names():
 
 
 def test_a_talks_random_numbers_are_its_seeds():
-    later, same = LaterRandom("talk", 7), Random(seed_of("talk", 7))
+    later, same = LazyRandom("talk", 7), Random(seed_of("talk", 7))
     assert [later.random(), later.randint(1, 100), later.choice("abc")] == [
         same.random(),
         same.randint(1, 100),

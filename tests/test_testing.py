@@ -10,6 +10,7 @@ from toys import Capitals, Crew, Interviews, Lookup
 
 from llm_marl_envs import make_workflow
 from llm_marl_envs.protocol import Ask
+from llm_marl_envs.reading import accepts
 from llm_marl_envs.session import Status
 from llm_marl_envs.testing import (
     GARBAGE,
@@ -20,7 +21,6 @@ from llm_marl_envs.testing import (
     play_randomly,
     playthrough,
 )
-from llm_marl_envs.workflows.eval_opt import accepts
 
 HERE = "differs from the first time"
 THERE = "differs in another process"

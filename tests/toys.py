@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from llm_marl_envs.errors import ToolFailed
 from llm_marl_envs.protocol import Ask, Claim, Roster, Spawn, Stop, Talk, UseTool, together
-from llm_marl_envs.tasks.base import Problem, Question, Score, Tool
+from llm_marl_envs.task import Problem, Question, Score, Tool
 
 CITIES = {"France": "Paris", "Peru": "Lima", "Chad": "N'Djamena"}
 

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import jsonschema
+from places import GOLDEN
 
-from llm_marl_envs.orchestration_schema import check_view
-from llm_marl_envs.transcripts import read_transcript
+from llm_marl_envs.orchestration.importers import read_transcript
+from llm_marl_envs.orchestration.schema import check_view
 
-SCHEMA = json.loads((Path(__file__).parent / "golden" / "orchestration_schema.json").read_text())
+SCHEMA = json.loads((GOLDEN / "orchestration_schema.json").read_text())
 
 
 def write(path: Path, *records: object) -> Path:

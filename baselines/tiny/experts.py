@@ -16,7 +16,7 @@ from random import Random
 
 from llm_marl_envs.protocol import Ask
 from llm_marl_envs.session import Session
-from llm_marl_envs.tasks.base import Problem, Task
+from llm_marl_envs.task import Problem, Task
 
 PLACES = ("Units", "tens", "hundreds", "thousands", "ten thousands")
 STRATEGIES = ("add the units, then the tens", "add column by column", "mind the carry", "add the larger number first")

@@ -17,12 +17,12 @@ from pathlib import Path
 from random import Random
 
 from baselines.tiny.experts import Experts
-from llm_marl_envs.catalog import make_workflow
 from llm_marl_envs.protocol import Ask, Workflow
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Play, Session
+from llm_marl_envs.spec import make_workflow
+from llm_marl_envs.task import Problem
 from llm_marl_envs.tasks.arithmetic import Arithmetic
-from llm_marl_envs.tasks.base import Problem
 
 CACHE = Path("~/.cache/llm-marl-envs").expanduser()
 WORKFLOWS = ("solo", "eval_opt", "voting", "orch_workers")  # the tokenizer knows all of their prompts

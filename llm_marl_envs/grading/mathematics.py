@@ -23,8 +23,9 @@ from itertools import permutations
 
 from llm_marl_envs.errors import WorkerFailed
 from llm_marl_envs.grading import workers
-from llm_marl_envs.grading.numbers import LONGEST_REPLY, box_before, box_content, negated
-from llm_marl_envs.tasks.base import Score
+from llm_marl_envs.grading.numbers import negated
+from llm_marl_envs.reading import LONGEST_REPLY, box_before, box_content
+from llm_marl_envs.task import Score
 
 TAIL = 4000  # characters in which boxes and phrases are looked for
 LONGEST = 300  # characters of an answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Rational
 
 from llm_marl_envs.grading.numbers import final_number
-from llm_marl_envs.tasks.base import Score
+from llm_marl_envs.task import Score
 
 
 def grade_number(gold: Rational, text: str | None, kind: str = "answer") -> Score:

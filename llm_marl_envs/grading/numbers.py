@@ -26,10 +26,10 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-_TAIL, _NEAR, _MARGIN = 4000, 160, 60  # characters; what starts in a cut window's margin may itself be cut
-_LONGEST, _DIGITS, _EXPONENT = 1000, 100, 300  # characters of a box, digits of a number, power of ten
+from llm_marl_envs.reading import LONGEST_BOX, LONGEST_REPLY, box_before, box_content
 
-LONGEST_REPLY = 200_000  # characters; what is longer is no attempt at an answer
+_TAIL, _NEAR, _MARGIN = 4000, 160, 60  # characters; what starts in a cut window's margin may itself be cut
+_DIGITS, _EXPONENT = 100, 300  # of a number: digits, power of ten
 
 _LISTED = "lists several candidates"
 _EXPRESSION = "an expression, not a number"
@@ -79,7 +79,6 @@ def _plain_box(text: str) -> int | None:
 
 
 # Rules 1 and 2: a box, or the line after ####.
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _USUAL = re.compile(r"\s?(?:\\?\$)?(-?[0-9]{1,100})\.?")  # most contents, kept fast
 # Before a box's number: words, or anything that ends in "=". Then what may not, although it looks like words: a variable
 # (`n 42`, `f(42`), a heading's counter (`Step 42`), an operator.
@@ -114,22 +113,6 @@ def _last_box(text: str, start: int) -> Found:
     return found
 
 
-def box_before(text: str, floor: int, end: int) -> int:
-    """Where the last box between `floor` and `end` starts; -1 if there is none."""
-    return max(text.rfind("\\boxed{", floor, end), text.rfind("\\fbox{", floor, end))
-
-
-def box_content(text: str, start: int) -> tuple[str | None, int]:
-    """What the box that starts here holds, and where it ends; None if it does not close within reach."""
-    first = text.index("{", start) + 1
-    depth = 1
-    for brace in _BRACE.finditer(text, first, first + _LONGEST):
-        depth += (brace[0] == "{") - (brace[0] == "}")
-        if depth == 0:
-            return text[first : brace.start()], brace.end()
-    return None, first
-
-
 def _judged(text: str, start: int, content: str, why: str) -> Found:
     found = _only_number(content)
     if found.value is not None:
@@ -140,7 +123,7 @@ def _judged(text: str, start: int, content: str, why: str) -> Found:
 def _only_number(text: str) -> Found:
     if usual := _USUAL.fullmatch(text):
         return Found(Fraction(int(usual[1])), "last number")
-    if len(text) > _LONGEST:
+    if len(text) > LONGEST_BOX:
         return Found(None, "too long for a number")
     if _ODD.search(text):
         return Found(None, _HIDDEN)

@@ -5,43 +5,9 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^`\n]*)")
-_PYTHON = ("", "python", "python3", "py")
 _FUTURE = re.compile(r"^from __future__ import (?:\([^)]*\)|[^\n]*)$", re.MULTILINE)
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _LONGEST_NUMBER = 60
-
-
-def find_program(text: str) -> str | None:
-    """The last fenced block of a reply that is marked as Python or not marked at all; None if there is none.
-
-    Fences are Markdown's: three or more backticks or tildes on a line of their own, closed by the same sign at least as
-    often. What an indented fence is indented by is taken off its lines. A fence that is never closed opens no block: a
-    reply that was cut off has not finished that program. Linear time.
-    """
-    program, lines, start, opened = None, text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 0, None
-    for number, line in enumerate(lines):
-        fence = _FENCE.fullmatch(line.rstrip()) if "```" in line or "~~~" in line else None
-        if fence is None:
-            continue
-        if opened is None:
-            opened, start = fence, number + 1
-        elif _closes(fence, opened):
-            marks = opened[3].lower().split()[:1] or [""]
-            if marks[0] in _PYTHON:
-                program = "\n".join(_dedented(line, opened[1]) for line in lines[start:number])
-            opened = None
-    return program
-
-
-def _closes(fence: re.Match[str], opened: re.Match[str]) -> bool:
-    """Whether a fence closes the open block. One that is deep inside, as in a docstring, is the program's own."""
-    same = fence[2][0] == opened[2][0] and len(fence[2]) >= len(opened[2])
-    return same and not fence[3] and len(fence[1]) <= len(opened[1]) + 3
-
-
-def _dedented(line: str, indent: str) -> str:
-    return line[len(indent) :] if line.startswith(indent) else line.lstrip(" \t")
 
 
 def put_ahead(ahead: str, program: str) -> str:

@@ -5,13 +5,6 @@ punctuation and the articles a, an, the, white space collapsed; F1 gives nothing
 the other is not. `grade_span` is stricter in one place: an answer of which nothing remains ("", "a", "!") matches no gold
 answer, but for gold answers of which nothing remains either ("The The", "!!!"), which are compared in lower case only.
 
-What a reply answers (`read_answer`); text up to the last `</think>` is not read:
-1. What stands in `<answer>...</answer>` or `\boxed{...}`, and after `Answer:` or `Final answer:` on the last line. All of
-   them must be the same answer: a reply that gives two has given none. A mark that is not closed, or comes right after
-   "not", is none either. Without tag and box, the earlier lines that start with `Answer:` must agree with the last, too.
-2. Else the whole reply, if it is one line of at most 20 words. (A reply that is a gold answer as it stands is always right.)
-`unknown` is an abstention: worth nothing, but told apart from a wrong answer.
-
 Time is linear in the text; replies and passages beyond 200,000 characters and answers beyond 1,000 are refused.
 """
 
@@ -19,15 +12,13 @@ from __future__ import annotations
 
 import functools
 import re
-import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from llm_marl_envs.tasks.base import Score
-
-_LONGEST, _LONGEST_ANSWER, _WORDS = 200_000, 1_000, 20
+from llm_marl_envs.reading import ABSTENTION, LONGEST_ANSWER, LONGEST_REPLY, normalize, read_answer
+from llm_marl_envs.task import Score
 
 Metric = Literal["em", "f1"]
 
@@ -52,16 +43,8 @@ class Gold:
 
 
 # The official measures.
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _ARTICLES = frozenset(("a", "an", "the"))
 _CLOSED = frozenset(("yes", "no", "noanswer"))
-_ABSTENTION = "unknown"
-
-
-def normalize(text: str) -> str:
-    """Lower case, no ASCII punctuation, no articles, single spaces; in this order, as the official scripts do."""
-    return " ".join(_ARTICLE.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
 
 
 def exact_match(prediction: str, gold: str) -> float:
@@ -85,99 +68,6 @@ def _f1(prediction: str, gold: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-# What a reply answers.
-class Found(NamedTuple):
-    """A reply's answer as it stands there, None if it has none, and one short phrase that says why."""
-
-    answer: str | None
-    why: str
-
-
-_TAG = re.compile(r"</?answer>", re.IGNORECASE)
-_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_LINE = re.compile(
-    r"^[ \t*_#-]*(?:(?:so|thus|hence|therefore),?[ ])?(?:the[ ])?(?:final[ ])?answer(?:[ ]is)?[ \t*_]*:(.*)$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_NEGATED = re.compile(
-    r"(?:\b(?:not|never|cannot|neither|nor)|n['’]t)(?:\s+(?:be|the|an?))?[\s:\"'`*_(]*\Z", re.IGNORECASE
-)
-_STYLE = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:bf|it|rm)|mbox)(?=\s*\{)")  # \boxed{\text{Rush}}
-
-
-def read_answer(text: str | None) -> Found:
-    """The answer a reply commits to, by the rules above. Never raises, whatever the text."""
-    text = text or ""
-    if len(text) > _LONGEST:
-        return Found(None, "the reply is too long to be read")
-    text = text.rpartition("</think>")[2].strip()
-    if not text:
-        return Found(None, "empty")
-    marked, why = _marked(text)
-    if why:
-        return Found(None, why)
-    if lines := [line.strip() for line in _LINE.findall(text)]:
-        *earlier, last = lines
-        if _LINE.fullmatch(text.rpartition("\n")[2]) and last:
-            marked += [last] if marked else [*(line for line in earlier if line), last]
-    if not marked:
-        if "\n" in text or len(text.split()) > _WORDS:
-            return Found(None, "no <answer>...</answer>, and too long to be an answer itself")
-        marked, why = [text], "the whole reply"
-    if len({normalize(answer) or answer.lower() for answer in marked}) > 1:
-        return Found(None, "two different answers")
-    if not marked[-1].strip() or len(marked[-1]) > _LONGEST_ANSWER:
-        return Found(None, "an empty answer" if not marked[-1].strip() else "too long to be an answer")
-    return Found(marked[-1].strip(), why or "marked")
-
-
-def is_abstention(text: str | None) -> bool:
-    """Does the reply answer `unknown`, as DAC's generator may (arXiv 2606.10684, v(A) = 0)?"""
-    return normalize(read_answer(text).answer or "") == _ABSTENTION
-
-
-def _marked(text: str) -> tuple[list[str], str]:
-    """The answers in tags and boxes, and what is wrong with these marks ("" if nothing is)."""
-    tags = _TAG.findall(text)
-    if any((tag[1] == "/") is not (i % 2 == 1) for i, tag in enumerate(tags)) or len(tags) % 2:
-        return [], "<answer> is not closed"
-    parts = _TAG.split(text)
-    answers: list[str] = []
-    for i, part in enumerate(parts):
-        inside = i % 2 == 1
-        boxes = _boxes(part)
-        if boxes is None or (inside and _negated(parts[i - 1])):
-            return [], "boxed is not closed, or negated" if boxes is None else "negated"
-        answers += boxes or ([part] if inside else [])
-    return answers, ""
-
-
-def _boxes(text: str) -> list[str] | None:
-    r"""What the outermost boxes hold; None if one is not closed, or negated."""
-    if "\\boxed" not in text and "\\fbox" not in text:
-        return []
-    found: list[str] = []
-    open_at: list[int] = []  # for every open brace: where its box's content starts, -1 if it is no box
-    boxes = 0  # how many of them are boxes
-    for match in _BRACE.finditer(text):
-        mark = match[0]
-        if mark == "}":
-            start = open_at.pop() if open_at else -1
-            boxes -= start >= 0
-            if start >= 0 and not boxes:
-                found.append(text[start : match.start()])
-        elif mark[-1] == "{" and mark != "\\{":
-            if mark != "{" and _negated(text[max(0, match.start() - 40) : match.start()]):
-                return None
-            open_at.append(-1 if mark == "{" else match.end())
-            boxes += mark != "{"
-    return None if boxes else [_STYLE.sub("", content) for content in found]
-
-
-def _negated(before: str) -> bool:
-    return _NEGATED.search(before[-40:]) is not None
-
-
 # Whether retrieved passages suffice.
 _JOINED = re.compile(r"['’]\s?s\b|[-/\u2010-\u2015\u2212]", re.IGNORECASE)  # Norway's, Camden-based, 1505–1572
 _BEFORE_TITLE = re.compile(
@@ -193,7 +83,7 @@ def grade_evidence(gold: Gold, text: str | None) -> Score:
     paragraph is among the passages: its text, or its title as the heading of a line (`Title: text`, `Doc 1(Title: "..."`).
     """
     text = text or ""
-    if not text.strip() or len(text) > _LONGEST:
+    if not text.strip() or len(text) > LONGEST_REPLY:
         return Score(0.0, "no passages" if not text.strip() else "more text than passages may have")
     readings = _readings(text)
     if any(form not in _CLOSED for form in _forms(gold.answers)):
@@ -251,14 +141,14 @@ def grade_span(gold: Gold, text: str | None, kind: str = "answer", metric: Metri
     if kind != "answer":
         return Score(0.0, f"this task grades answers and evidence, not {kind}")
     text = text or ""
-    alone = len(text) <= _LONGEST_ANSWER and _is_gold(text.strip(), gold.answers)  # some gold answers are no short line
+    alone = len(text) <= LONGEST_ANSWER and _is_gold(text.strip(), gold.answers)  # some gold answers are no short line
     answer, why = (text.strip(), "the whole reply") if alone else read_answer(text)
     if answer is None:
         return Score(0.0, why)
     form = normalize(answer)
     if alone or _is_gold(answer, gold.answers):
         return Score(1.0, f"exact match ({why})", form or answer)
-    if form == _ABSTENTION:
+    if form == ABSTENTION:
         return Score(0.0, "abstained", form)
     best = max((_f1(form, theirs) for theirs in _forms(gold.answers)), default=0.0)
     return Score(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.grading.spans import Paragraph
-from llm_marl_envs.tasks.base import Card, Example, HubData, Source
+from llm_marl_envs.tasks.families.dataset import Card, Example
 from llm_marl_envs.tasks.families.retrieval_qa import FLASHRAG, METRIC, RetrievalQA, hotpot_paragraphs
 
 
@@ -18,7 +19,7 @@ class TwoWikiMultihopQA(RetrievalQA):
 
     card = Card(
         title="2WikiMultihopQA: multi-hop questions with reasoning paths",
-        source=Source(
+        source=DataSource(
             "2wikimultihopqa",
             HubData("framolfese/2WikiMultihopQA", None, revision="main"),
             layouts=(("question", "answer", "supporting_facts", "context"), FLASHRAG),

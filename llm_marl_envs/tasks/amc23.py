@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llm_marl_envs.tasks.base import Card, Example, HubData, Problem, Source
+from llm_marl_envs.data import DataSource, HubData
+from llm_marl_envs.task import Problem
+from llm_marl_envs.tasks.families.dataset import Card, Example
 from llm_marl_envs.tasks.families.mathematics import NumberBenchmark, answer_of, text_of
 
 
@@ -15,7 +17,7 @@ class AMC23(NumberBenchmark):
 
     card = Card(
         title="AMC 2023",
-        source=Source("amc23", HubData("math-ai/amc23", None, revision="main"), layouts=(("question", "answer"),)),
+        source=DataSource("amc23", HubData("math-ai/amc23", None, revision="main"), layouts=(("question", "answer"),)),
         splits={"test": 40},
         licence="problem texts (c) MAA; for evaluation",
         citation="Mathematical Association of America, 2023",

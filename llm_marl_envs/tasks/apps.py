@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
-from llm_marl_envs.tasks.base import Benchmark, Card, Example, HubData, Problem, Question, Score, Source, Tool
+from llm_marl_envs.task import Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import (
     CONTEST_FORMAT,
     CONTEST_IMPORTS,
@@ -21,12 +22,13 @@ from llm_marl_envs.tasks.families.code import (
     tools_of,
     with_starter,
 )
+from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 
 _TOLERANCE = 1e-6  # what the problems ask for, where their answers are no whole numbers
 
 
 @dataclass(frozen=True)
-class APPS(Benchmark):
+class APPS(DatasetTask):
     """Write a program (standard input to standard output) or a function.
 
     Fields of a row: question, solutions, input_output (JSON: inputs, outputs, optional fn_name), difficulty,
@@ -37,7 +39,7 @@ class APPS(Benchmark):
 
     card = Card(
         title="APPS: programming problems from contests and exercises",
-        source=Source(
+        source=DataSource(
             "apps",
             HubData(
                 "codeparrot/apps", "all", revision="main", files={"train": ("train.jsonl",), "test": ("test.jsonl",)}

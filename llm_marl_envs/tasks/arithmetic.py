@@ -11,7 +11,7 @@ from random import Random
 from llm_marl_envs.errors import UnknownName
 from llm_marl_envs.grading.number_score import grade_number
 from llm_marl_envs.seeds import seed_of
-from llm_marl_envs.tasks.base import Problem, Question, Score, Tool
+from llm_marl_envs.task import Problem, Question, Score, Tool
 
 Expression = tuple[int | str, ...]  # (47, "+", 58)
 SPLITS = {"train": 80, "validation": 10, "test": 10}  # per cent of all expressions

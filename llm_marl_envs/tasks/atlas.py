@@ -10,13 +10,15 @@ from itertools import islice
 from random import Random
 
 from llm_marl_envs.errors import UnknownName
-from llm_marl_envs.grading.spans import Gold, grade_span, normalize
+from llm_marl_envs.grading.spans import Gold, Paragraph, grade_span
+from llm_marl_envs.reading import normalize
 from llm_marl_envs.seeds import seed_of
-from llm_marl_envs.tasks.base import WHERE, Problem, Question, Score, Tool
-from llm_marl_envs.tasks.families.encyclopaedia import SMALLEST, World, world_of
-from llm_marl_envs.tasks.families.encyclopaedia_facts import OF, RELATIONS, Relation
+from llm_marl_envs.task import WHERE, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.retrieval_qa import ANSWER_FORMAT
-from llm_marl_envs.tools.index import Index, Passage
+from llm_marl_envs.tools.corpora.atlas import SEED, SIZE, atlas_index
+from llm_marl_envs.tools.corpora.encyclopaedia import SMALLEST, World, world_of
+from llm_marl_envs.tools.corpora.encyclopaedia_facts import OF, RELATIONS, Relation
+from llm_marl_envs.tools.index import Passage
 from llm_marl_envs.tools.search import search_tool, search_tools
 
 SPLITS = {"train": 80, "validation": 10, "test": 10}  # per cent of all questions
@@ -54,8 +56,8 @@ class Atlas:
     articles needed are materials, among `distractors` others. Answers are graded by exact match.
     """
 
-    seed: int = 0
-    size: int = 1_000
+    seed: int = SEED
+    size: int = SIZE
     min_hops: int = 1
     max_hops: int = MOST_HOPS
     train_size: int = 6_000
@@ -75,7 +77,7 @@ class Atlas:
     def tools(self) -> Mapping[str, Tool]:
         if self.retriever is not None:
             return search_tools(corpus=None, retriever=self.retriever, top_k=self.top_k)
-        return {"search": search_tool(_index(self.seed, self.size), self.top_k)}
+        return {"search": search_tool(atlas_index(self.seed, self.size), self.top_k)}
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -83,7 +85,7 @@ class Atlas:
 
     def corpus(self) -> tuple[Passage, ...]:
         """Every article of the encyclopaedia."""
-        return _corpus(self.seed, self.size)
+        return world_of(self.seed, self.size).articles
 
     def problems(self, split: str) -> Sequence[Problem]:
         if split not in SPLITS:
@@ -92,19 +94,6 @@ class Atlas:
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return grade_span(problem.gold, text, kind)
-
-
-@functools.lru_cache(maxsize=8)
-def _corpus(seed: int, size: int) -> tuple[Passage, ...]:
-    articles = world_of(seed, size).articles
-    return tuple(
-        Passage(f"atlas/{seed}/{place}", article.title, article.text) for place, article in enumerate(articles)
-    )
-
-
-@functools.lru_cache(maxsize=8)
-def _index(seed: int, size: int) -> Index:
-    return Index.of(_corpus(seed, size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +114,7 @@ def _problems(task: Atlas, split: str) -> tuple[Problem, ...]:
     problems = []
     for i, riddle in enumerate(islice(_riddles(task, split), size)):
         id = f"atlas/{split}/{task.seed}/{i}"
-        supporting = tuple(world.articles[place] for place in riddle.places)
+        supporting = tuple(_paragraph(world, place) for place in riddle.places)
         given = _materials(world, riddle, task.distractors, Random(seed_of("materials", id))) if task.context else ()
         gold = AtlasGold(riddle.answers, supporting, len(supporting), riddle.form)
         problems.append(Problem(Question(id, riddle.text, "qa", ANSWER_FORMAT, given), gold))
@@ -140,7 +129,11 @@ def _materials(world: World, riddle: Riddle, distractors: int, rng: Random) -> t
         others = [p for p in range(len(world.entities)) if p not in riddle.places]
     chosen = [*riddle.places, *rng.sample(others, min(distractors, len(others)))]
     rng.shuffle(chosen)
-    return tuple(str(world.articles[place]) for place in chosen)
+    return tuple(str(_paragraph(world, place)) for place in chosen)
+
+
+def _paragraph(world: World, place: int) -> Paragraph:
+    return Paragraph(world.articles[place].title, world.articles[place].text)
 
 
 def _riddles(task: Atlas, split: str) -> Iterator[Riddle]:
@@ -192,7 +185,7 @@ class _Draw:
     def __init__(self, world: World, rng: Random, wanted: Callable[[tuple[str, ...]], bool]):
         self._world, self._rng, self._wanted = world, rng, wanted
         self._of_kind = {kind: world.of_kind(kind) for kind in OF}
-        self._texts = [f" {normalize(str(article))} " for article in world.articles]
+        self._texts = [f" {normalize(f'{article.title}: {article.text}')} " for article in world.articles]
         self._places: dict[str, set[int]] = defaultdict(set)  # word -> articles that have it
         for place, text in enumerate(self._texts):
             for word in text.split():

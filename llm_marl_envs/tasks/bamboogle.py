@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llm_marl_envs.tasks.base import Card, Example, HubData, Problem, Source
+from llm_marl_envs.data import DataSource, HubData
+from llm_marl_envs.task import Problem
+from llm_marl_envs.tasks.families.dataset import Card, Example
 from llm_marl_envs.tasks.families.retrieval_qa import FLASHRAG, METRIC, RetrievalQA
 
 
@@ -15,7 +17,7 @@ class Bamboogle(RetrievalQA):
 
     card = Card(
         title="Bamboogle: two-hop questions",
-        source=Source(
+        source=DataSource(
             "bamboogle",
             HubData("chiayewken/bamboogle", None, revision="main"),
             layouts=(("Question", "Answer"), FLASHRAG),

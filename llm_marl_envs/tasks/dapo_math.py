@@ -6,8 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from llm_marl_envs.data import load_rows
-from llm_marl_envs.tasks.base import Card, Example, HubData, Problem, Question, Source
+from llm_marl_envs.data import DataSource, HubData, load_rows
+from llm_marl_envs.task import Problem, Question
+from llm_marl_envs.tasks.families.dataset import Card, Example
 from llm_marl_envs.tasks.families.mathematics import ANSWER, MathBenchmark, answer_of, text_of
 
 CONFIGS = ("en", "cn", "all")
@@ -21,7 +22,7 @@ class DapoMath(MathBenchmark):
 
     card = Card(
         title="DAPO-Math-17k, processed",
-        source=Source(
+        source=DataSource(
             "dapo_math",
             HubData("open-r1/DAPO-Math-17k-Processed", "en", revision="main"),
             layouts=(("prompt", "solution"),),

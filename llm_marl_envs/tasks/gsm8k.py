@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
 from llm_marl_envs.grading.number_score import grade_number
 from llm_marl_envs.grading.numbers import parse_number
-from llm_marl_envs.tasks.base import Benchmark, Card, Example, HubData, Problem, Question, Score, Source
+from llm_marl_envs.task import Problem, Question, Score
+from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 
 
 @dataclass(frozen=True)
-class GSM8K(Benchmark):
+class GSM8K(DatasetTask):
     """Word problems with whole-number answers. Fields of a row: question, answer ("...#### 42")."""
 
     card = Card(
         title="GSM8K: grade-school word problems",
-        source=Source(
+        source=DataSource(
             "gsm8k",
             HubData("openai/gsm8k", "main", revision="cc7b047b6e5bb11b4f1af84efc572db110a51b3c"),
             layouts=(("question", "answer"),),

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
-from llm_marl_envs.tasks.base import Benchmark, Card, Example, HubData, Problem, Question, Score, Source, Tool
+from llm_marl_envs.task import Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import (
     ANSWER_FORMAT,
     Asserts,
@@ -21,17 +22,18 @@ from llm_marl_envs.tasks.families.code import (
     telling,
     tools_of,
 )
+from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 
 
 @dataclass(frozen=True)
-class HumanEval(Benchmark):
+class HumanEval(DatasetTask):
     """Complete a function. Fields of a row: task_id, prompt, canonical_solution, test, entry_point."""
 
     cpu_s: float = 3.0  # per program, all of its tests
 
     card = Card(
         title="HumanEval: Python functions from their docstrings",
-        source=Source(
+        source=DataSource(
             "humaneval",
             HubData("openai/openai_humaneval", "openai_humaneval", revision="main"),
             layouts=(("task_id", "prompt", "canonical_solution", "test", "entry_point"),),

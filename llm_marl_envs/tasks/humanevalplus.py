@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llm_marl_envs.tasks.base import Benchmark, Card, Example, HubData, Problem, Score, Source, Tool
+from llm_marl_envs.data import DataSource, HubData
+from llm_marl_envs.task import Problem, Score, Tool
 from llm_marl_envs.tasks.families.code import grade_program, tools_of
+from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 from llm_marl_envs.tasks.humaneval import read_prompt
 
 _TEST = """import numpy as np
@@ -34,14 +36,14 @@ def check(candidate):
 
 
 @dataclass(frozen=True)
-class HumanEvalPlus(Benchmark):
+class HumanEvalPlus(DatasetTask):
     """Complete a function. Fields of a row: task_id, prompt, canonical_solution, test, entry_point."""
 
     cpu_s: float = 10.0  # per program, all of its tests
 
     card = Card(
         title="HumanEval+: HumanEval, tested more strictly",
-        source=Source(
+        source=DataSource(
             "humanevalplus",
             HubData("evalplus/humanevalplus", None, revision="main"),
             layouts=(("task_id", "prompt", "canonical_solution", "test", "entry_point"),),

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
-from llm_marl_envs.tasks.base import Benchmark, Card, Example, HubData, Problem, Question, Score, Source, Tool
+from llm_marl_envs.task import Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import (
     CONTEST_FORMAT,
     CONTEST_IMPORTS,
@@ -24,6 +25,7 @@ from llm_marl_envs.tasks.families.code import (
     tools_of,
     with_starter,
 )
+from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 
 _LARGEST = 1 << 29  # bytes of a problem's private tests, unpacked
 _FILES = {f"v{n}": (f"test{n if n > 1 else ''}.jsonl",) for n in range(1, 7)}
@@ -44,7 +46,7 @@ class Packed(Checks):
 
 
 @dataclass(frozen=True)
-class LiveCodeBench(Benchmark):
+class LiveCodeBench(DatasetTask):
     """Write a program (standard input to standard output) or a method of class Solution.
 
     Fields of a row: question_content, starter_code, public_test_cases, private_test_cases, metadata; also question_title,
@@ -55,7 +57,7 @@ class LiveCodeBench(Benchmark):
 
     card = Card(
         title="LiveCodeBench: contest problems, newest last",
-        source=Source(
+        source=DataSource(
             "livecodebench",
             HubData("livecodebench/code_generation_lite", None, revision="main", files=_FILES),
             layouts=(("question_content", "starter_code", "public_test_cases", "private_test_cases", "metadata"),),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llm_marl_envs.tasks.base import Card, Example, HubData, Problem, Question, Source
+from llm_marl_envs.data import DataSource, HubData
+from llm_marl_envs.task import Problem, Question
+from llm_marl_envs.tasks.families.dataset import Card, Example
 from llm_marl_envs.tasks.families.mathematics import ANSWER, MathBenchmark, answer_of, text_of
 
 
@@ -15,7 +17,7 @@ class Math500(MathBenchmark):
 
     card = Card(
         title="MATH-500: 500 held-out problems of MATH",
-        source=Source(
+        source=DataSource(
             "math500",
             HubData("HuggingFaceH4/MATH-500", None, revision="6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be"),
             layouts=(("problem", "answer"),),

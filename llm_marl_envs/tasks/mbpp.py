@@ -7,19 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llm_marl_envs.data import DataSource, HubData, load_rows
 from llm_marl_envs.errors import DataError
-from llm_marl_envs.tasks.base import (
-    Benchmark,
-    Card,
-    Example,
-    HubData,
-    Problem,
-    Question,
-    Score,
-    Source,
-    Tool,
-    load_rows,
-)
+from llm_marl_envs.task import Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import (
     ANSWER_FORMAT,
     Asserts,
@@ -30,10 +20,11 @@ from llm_marl_envs.tasks.families.code import (
     telling,
     tools_of,
 )
+from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 
 
 @dataclass(frozen=True)
-class MBPP(Benchmark):
+class MBPP(DatasetTask):
     """Write a function from one sentence and some of its tests.
 
     Fields of a row: text, code, test_list, test_setup_code, challenge_test_list (config "full") or prompt, code,
@@ -46,7 +37,7 @@ class MBPP(Benchmark):
 
     card = Card(
         title="MBPP: mostly basic Python problems",
-        source=Source(
+        source=DataSource(
             "mbpp",
             HubData("google-research-datasets/mbpp", "full", revision="main"),
             layouts=(

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
-from llm_marl_envs.tasks.base import Benchmark, Card, Example, HubData, Problem, Score, Source, Tool
+from llm_marl_envs.task import Problem, Score, Tool
 from llm_marl_envs.tasks.families.code import grade_program, tools_of
+from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 from llm_marl_envs.tasks.mbpp import read_tests
 
 _TEST = """import numpy as np
@@ -35,7 +37,7 @@ for i, (inp, exp) in enumerate(zip(inputs, results)):
 
 
 @dataclass(frozen=True)
-class MBPPPlus(Benchmark):
+class MBPPPlus(DatasetTask):
     """Write a function from one sentence and some of its tests.
 
     Fields of a row: task_id, code, prompt, source_file, test_imports, test_list, test.
@@ -46,7 +48,7 @@ class MBPPPlus(Benchmark):
 
     card = Card(
         title="MBPP+: MBPP, tested more strictly",
-        source=Source(
+        source=DataSource(
             "mbppplus",
             HubData("evalplus/mbppplus", None, revision="main"),
             layouts=(("task_id", "code", "prompt", "test_imports", "test_list", "test"),),

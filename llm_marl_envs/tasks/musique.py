@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
 from llm_marl_envs.grading.spans import Paragraph
-from llm_marl_envs.tasks.base import Card, Example, HubData, Problem, Source
+from llm_marl_envs.task import Problem
+from llm_marl_envs.tasks.families.dataset import Card, Example
 from llm_marl_envs.tasks.families.retrieval_qa import FLASHRAG, METRIC, RetrievalQA, structs_of, text_of, texts_of
 
 
@@ -19,7 +21,7 @@ class MuSiQue(RetrievalQA):
 
     card = Card(
         title="MuSiQue: multi-hop questions via single-hop composition",
-        source=Source(
+        source=DataSource(
             "musique",
             HubData("dgslibisey/MuSiQue", None, revision="main"),
             layouts=(("question", "answer", "answer_aliases", "paragraphs"), FLASHRAG),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
 from llm_marl_envs.grading.mathematics import grade_math
-from llm_marl_envs.tasks.base import Benchmark, Card, Example, HubData, Problem, Question, Score, Source
+from llm_marl_envs.task import Problem, Question, Score
+from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 from llm_marl_envs.tasks.families.mathematics import ANSWER, text_of
 
 SEVERAL = "Give the final answer in \\boxed{}; several answers go into one box, joined by commas."
@@ -21,12 +23,12 @@ class Gold(NamedTuple):
 
 
 @dataclass(frozen=True)
-class OlympiadBench(Benchmark):
+class OlympiadBench(DatasetTask):
     """Olympiad mathematics with one or several answers, some with a tolerance. Units are not graded."""
 
     card = Card(
         title="OlympiadBench: open-ended mathematics in English, text only",
-        source=Source(
+        source=DataSource(
             "olympiadbench",
             HubData("Hothan/OlympiadBench", "OE_TO_maths_en_COMP", revision="main"),
             layouts=(("question", "final_answer"),),

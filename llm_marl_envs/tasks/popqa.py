@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llm_marl_envs.tasks.base import Card, Example, HubData, Source
+from llm_marl_envs.data import DataSource, HubData
+from llm_marl_envs.tasks.families.dataset import Card, Example
 from llm_marl_envs.tasks.families.retrieval_qa import FLASHRAG, METRIC, RetrievalQA, json_texts_of
 
 
@@ -15,7 +16,7 @@ class PopQA(RetrievalQA):
 
     card = Card(
         title="PopQA: entity questions, long tail included",
-        source=Source(
+        source=DataSource(
             "popqa",
             HubData("akariasai/PopQA", None, revision="main"),
             layouts=(("question", "possible_answers"), FLASHRAG),

@@ -13,7 +13,7 @@ import numpy as np
 
 from llm_marl_envs.errors import UnknownName
 from llm_marl_envs.seeds import seed_of
-from llm_marl_envs.tasks.base import Problem, Question, Score, Tool
+from llm_marl_envs.task import Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import ANSWER_FORMAT, Asserts, Checks, grade_program, telling, tools_of
 
 SPLITS = {"train": 80, "validation": 10, "test": 10}  # per cent of all functions
@@ -63,7 +63,7 @@ class Snippets:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Primitive:
     """A primitive step: in words, and as a function. The last step of a composition may `end` it with another type."""
 
     words: str
@@ -77,124 +77,128 @@ class Family:
 
     takes: str
     draw: Callable[[Random], Any]
-    steps: tuple[Step, ...]
+    steps: tuple[Primitive, ...]
 
 
-def _list_steps() -> Iterator[Step]:
-    yield Step("reverse the list", lambda v: v[::-1])
-    yield Step("sort the numbers from small to large", sorted)
-    yield Step("sort the numbers from large to small", lambda v: sorted(v, reverse=True))
-    yield Step("keep the even numbers", lambda v: [x for x in v if x % 2 == 0])
-    yield Step("keep the odd numbers", lambda v: [x for x in v if x % 2])
-    yield Step("keep the positive numbers", lambda v: [x for x in v if x > 0])
-    yield Step("keep every second number, beginning with the first", lambda v: v[::2])
-    yield Step("keep only the first of equal numbers", lambda v: list(dict.fromkeys(v)))
-    yield Step("square every number", lambda v: [x * x for x in v])
-    yield Step("negate every number", lambda v: [-x for x in v])
-    yield Step("replace every number by its distance from zero", lambda v: [abs(x) for x in v])
-    yield Step(
+def _list_steps() -> Iterator[Primitive]:
+    yield Primitive("reverse the list", lambda v: v[::-1])
+    yield Primitive("sort the numbers from small to large", sorted)
+    yield Primitive("sort the numbers from large to small", lambda v: sorted(v, reverse=True))
+    yield Primitive("keep the even numbers", lambda v: [x for x in v if x % 2 == 0])
+    yield Primitive("keep the odd numbers", lambda v: [x for x in v if x % 2])
+    yield Primitive("keep the positive numbers", lambda v: [x for x in v if x > 0])
+    yield Primitive("keep every second number, beginning with the first", lambda v: v[::2])
+    yield Primitive("keep only the first of equal numbers", lambda v: list(dict.fromkeys(v)))
+    yield Primitive("square every number", lambda v: [x * x for x in v])
+    yield Primitive("negate every number", lambda v: [-x for x in v])
+    yield Primitive("replace every number by its distance from zero", lambda v: [abs(x) for x in v])
+    yield Primitive(
         "replace every number by the sum of it and all before it", lambda v: [sum(v[: i + 1]) for i in range(len(v))]
     )
-    yield Step(
+    yield Primitive(
         "take the differences of neighbours (the later less the earlier)",
         lambda v: [b - a for a, b in itertools.pairwise(v)],
     )
-    yield Step("move the first number to the end", lambda v: v[1:] + v[:1])
+    yield Primitive("move the first number to the end", lambda v: v[1:] + v[:1])
     for k in (1, 2, 3):
-        yield Step(f"drop the first {k} of the list", lambda v, k=k: v[k:])
-        yield Step(f"add {k} to every number", lambda v, k=k: [x + k for x in v])
+        yield Primitive(f"drop the first {k} of the list", lambda v, k=k: v[k:])
+        yield Primitive(f"add {k} to every number", lambda v, k=k: [x + k for x in v])
     for k in (2, 3):
-        yield Step(f"multiply every number by {k}", lambda v, k=k: [x * k for x in v])
-        yield Step(f"keep only the first {k} of the list", lambda v, k=k: v[:k])
-    yield Step("return the sum of the numbers (0 if there are none)", sum, ends=True)
-    yield Step("return how many numbers there are", len, ends=True)
-    yield Step("return the largest number (0 if there is none)", lambda v: max(v, default=0), ends=True)
-    yield Step("return the smallest number (0 if there is none)", lambda v: min(v, default=0), ends=True)
+        yield Primitive(f"multiply every number by {k}", lambda v, k=k: [x * k for x in v])
+        yield Primitive(f"keep only the first {k} of the list", lambda v, k=k: v[:k])
+    yield Primitive("return the sum of the numbers (0 if there are none)", sum, ends=True)
+    yield Primitive("return how many numbers there are", len, ends=True)
+    yield Primitive("return the largest number (0 if there is none)", lambda v: max(v, default=0), ends=True)
+    yield Primitive("return the smallest number (0 if there is none)", lambda v: min(v, default=0), ends=True)
 
 
-def _string_steps() -> Iterator[Step]:
-    yield Step("reverse the string", lambda v: v[::-1])
-    yield Step("make all letters large", str.upper)
-    yield Step("make all letters small", str.lower)
-    yield Step("swap large and small letters", str.swapcase)
-    yield Step(
+def _string_steps() -> Iterator[Primitive]:
+    yield Primitive("reverse the string", lambda v: v[::-1])
+    yield Primitive("make all letters large", str.upper)
+    yield Primitive("make all letters small", str.lower)
+    yield Primitive("swap large and small letters", str.swapcase)
+    yield Primitive(
         "remove the vowels (a, e, i, o, u, large or small)", lambda v: "".join(c for c in v if c not in "aeiouAEIOU")
     )
-    yield Step("keep only the letters", lambda v: "".join(c for c in v if c.isalpha()))
-    yield Step("keep only the digits", lambda v: "".join(c for c in v if c.isdigit()))
-    yield Step("write every character twice", lambda v: "".join(c * 2 for c in v))
-    yield Step("sort the characters by their code points", lambda v: "".join(sorted(v)))
-    yield Step("keep only the first of equal characters", lambda v: "".join(dict.fromkeys(v)))
-    yield Step("keep every second character, beginning with the first", lambda v: v[::2])
-    yield Step("put the words (separated by single spaces) in reverse order", lambda v: " ".join(v.split(" ")[::-1]))
-    yield Step(
+    yield Primitive("keep only the letters", lambda v: "".join(c for c in v if c.isalpha()))
+    yield Primitive("keep only the digits", lambda v: "".join(c for c in v if c.isdigit()))
+    yield Primitive("write every character twice", lambda v: "".join(c * 2 for c in v))
+    yield Primitive("sort the characters by their code points", lambda v: "".join(sorted(v)))
+    yield Primitive("keep only the first of equal characters", lambda v: "".join(dict.fromkeys(v)))
+    yield Primitive("keep every second character, beginning with the first", lambda v: v[::2])
+    yield Primitive(
+        "put the words (separated by single spaces) in reverse order", lambda v: " ".join(v.split(" ")[::-1])
+    )
+    yield Primitive(
         "reverse each word (words are separated by single spaces)", lambda v: " ".join(w[::-1] for w in v.split(" "))
     )
-    yield Step("replace spaces by hyphens", lambda v: v.replace(" ", "-"))
-    yield Step("move the first character to the end", lambda v: v[1:] + v[:1])
+    yield Primitive("replace spaces by hyphens", lambda v: v.replace(" ", "-"))
+    yield Primitive("move the first character to the end", lambda v: v[1:] + v[:1])
     for k in (1, 2, 3):
-        yield Step(f"drop the first {k} of the string", lambda v, k=k: v[k:])
+        yield Primitive(f"drop the first {k} of the string", lambda v, k=k: v[k:])
     for k in (3, 5):
-        yield Step(f"keep only the first {k} of the string", lambda v, k=k: v[:k])
-    yield Step("return the length of the string", len, ends=True)
-    yield Step("return the number of spaces", lambda v: v.count(" "), ends=True)
-    yield Step(
+        yield Primitive(f"keep only the first {k} of the string", lambda v, k=k: v[:k])
+    yield Primitive("return the length of the string", len, ends=True)
+    yield Primitive("return the number of spaces", lambda v: v.count(" "), ends=True)
+    yield Primitive(
         "return the number of vowels (a, e, i, o, u, large or small)",
         lambda v: sum(c in "aeiouAEIOU" for c in v),
         ends=True,
     )
-    yield Step("return the sum of its digits", lambda v: sum(int(c) for c in v if c.isdigit()), ends=True)
+    yield Primitive("return the sum of its digits", lambda v: sum(int(c) for c in v if c.isdigit()), ends=True)
 
 
-def _number_steps() -> Iterator[Step]:
-    yield Step("negate it", lambda v: -v)
-    yield Step("take its distance from zero", abs)
-    yield Step("square it", lambda v: v * v)
-    yield Step("take the sum of its decimal digits (leaving out a minus sign)", lambda v: sum(map(int, str(abs(v)))))
-    yield Step("take the number of its decimal digits (leaving out a minus sign)", lambda v: len(str(abs(v))))
-    yield Step("take its distance from zero with the decimal digits reversed", lambda v: int(str(abs(v))[::-1]))
-    yield Step("take its largest decimal digit", lambda v: int(max(str(abs(v)))))
-    yield Step("if it is odd, add 1", lambda v: v + v % 2)
-    yield Step("if it is even, halve it", lambda v: v if v % 2 else v // 2)
-    yield Step("if it is below 0, take 0", lambda v: max(v, 0))
+def _number_steps() -> Iterator[Primitive]:
+    yield Primitive("negate it", lambda v: -v)
+    yield Primitive("take its distance from zero", abs)
+    yield Primitive("square it", lambda v: v * v)
+    yield Primitive(
+        "take the sum of its decimal digits (leaving out a minus sign)", lambda v: sum(map(int, str(abs(v))))
+    )
+    yield Primitive("take the number of its decimal digits (leaving out a minus sign)", lambda v: len(str(abs(v))))
+    yield Primitive("take its distance from zero with the decimal digits reversed", lambda v: int(str(abs(v))[::-1]))
+    yield Primitive("take its largest decimal digit", lambda v: int(max(str(abs(v)))))
+    yield Primitive("if it is odd, add 1", lambda v: v + v % 2)
+    yield Primitive("if it is even, halve it", lambda v: v if v % 2 else v // 2)
+    yield Primitive("if it is below 0, take 0", lambda v: max(v, 0))
     for k in (1, 3, 10):
-        yield Step(f"add {k}", lambda v, k=k: v + k)
-        yield Step(f"subtract it from {k}", lambda v, k=k: k - v)
+        yield Primitive(f"add {k}", lambda v, k=k: v + k)
+        yield Primitive(f"subtract it from {k}", lambda v, k=k: k - v)
     for k in (2, 3, 5):
-        yield Step(f"multiply it by {k}", lambda v, k=k: v * k)
-        yield Step(f"divide it by {k}, rounding down", lambda v, k=k: v // k)
+        yield Primitive(f"multiply it by {k}", lambda v, k=k: v * k)
+        yield Primitive(f"divide it by {k}, rounding down", lambda v, k=k: v // k)
     for k in (4, 7):
-        yield Step(f"take the remainder of dividing it by {k} (from 0 to {k - 1})", lambda v, k=k: v % k)
-    yield Step(
+        yield Primitive(f"take the remainder of dividing it by {k} (from 0 to {k - 1})", lambda v, k=k: v % k)
+    yield Primitive(
         "return it as a string of binary digits (with a minus sign if it is below 0)", lambda v: f"{v:b}", ends=True
     )
 
 
-def _dict_steps() -> Iterator[Step]:
-    yield Step("make the keys upper case", lambda v: {k.upper(): x for k, x in v.items()})
-    yield Step("reverse each key", lambda v: {k[::-1]: x for k, x in v.items()})
-    yield Step("negate the values", lambda v: {k: -x for k, x in v.items()})
-    yield Step("square the values", lambda v: {k: x * x for k, x in v.items()})
-    yield Step("add to each value the length of its key", lambda v: {k: x + len(k) for k, x in v.items()})
-    yield Step("keep the entries with even values", lambda v: {k: x for k, x in v.items() if x % 2 == 0})
-    yield Step("keep the entries with positive values", lambda v: {k: x for k, x in v.items() if x > 0})
-    yield Step(
+def _dict_steps() -> Iterator[Primitive]:
+    yield Primitive("make the keys upper case", lambda v: {k.upper(): x for k, x in v.items()})
+    yield Primitive("reverse each key", lambda v: {k[::-1]: x for k, x in v.items()})
+    yield Primitive("negate the values", lambda v: {k: -x for k, x in v.items()})
+    yield Primitive("square the values", lambda v: {k: x * x for k, x in v.items()})
+    yield Primitive("add to each value the length of its key", lambda v: {k: x + len(k) for k, x in v.items()})
+    yield Primitive("keep the entries with even values", lambda v: {k: x for k, x in v.items() if x % 2 == 0})
+    yield Primitive("keep the entries with positive values", lambda v: {k: x for k, x in v.items() if x > 0})
+    yield Primitive(
         "keep the entries whose keys contain an 'a' or 'A'", lambda v: {k: x for k, x in v.items() if "a" in k.lower()}
     )
     for n in (2, 3):
-        yield Step(
+        yield Primitive(
             f"keep the entries with keys longer than {n}", lambda v, n=n: {k: x for k, x in v.items() if len(k) > n}
         )
     for n in (1, 2, 5):
-        yield Step(f"add {n} to each value", lambda v, n=n: {k: x + n for k, x in v.items()})
+        yield Primitive(f"add {n} to each value", lambda v, n=n: {k: x + n for k, x in v.items()})
     for n in (2, 3):
-        yield Step(f"multiply each value by {n}", lambda v, n=n: {k: x * n for k, x in v.items()})
-    yield Step("return the sum of the values", lambda v: sum(v.values()), ends=True)
-    yield Step("return the number of entries", len, ends=True)
-    yield Step("return the list of the keys, sorted by their code points", sorted, ends=True)
-    yield Step("return the list of the values from small to large", lambda v: sorted(v.values()), ends=True)
-    yield Step("return the largest value (0 if there is none)", lambda v: max(v.values(), default=0), ends=True)
-    yield Step(
+        yield Primitive(f"multiply each value by {n}", lambda v, n=n: {k: x * n for k, x in v.items()})
+    yield Primitive("return the sum of the values", lambda v: sum(v.values()), ends=True)
+    yield Primitive("return the number of entries", len, ends=True)
+    yield Primitive("return the list of the keys, sorted by their code points", sorted, ends=True)
+    yield Primitive("return the list of the values from small to large", lambda v: sorted(v.values()), ends=True)
+    yield Primitive("return the largest value (0 if there is none)", lambda v: max(v.values(), default=0), ends=True)
+    yield Primitive(
         "return the keys joined by commas, those of larger values first, keys of equal values by their code points",
         lambda v: ",".join(sorted(v, key=lambda k: (-v[k], k))),
         ends=True,
@@ -232,7 +236,7 @@ def families() -> Mapping[str, Family]:
     }
 
 
-def apply(steps: Sequence[Step], value: Any) -> Any:
+def apply(steps: Sequence[Primitive], value: Any) -> Any:
     """The reference: what a composition makes of a value."""
     for step in steps:
         value = step.does(value)
@@ -240,7 +244,7 @@ def apply(steps: Sequence[Step], value: Any) -> Any:
 
 
 @functools.cache
-def functions(name: str, most: int) -> Mapping[tuple[int, ...], tuple[Step, ...]]:
+def functions(name: str, most: int) -> Mapping[tuple[int, ...], tuple[Primitive, ...]]:
     """All different functions of a family of up to `most` steps: the shortest composition's indices, and its steps.
 
     Two compositions are the same function if they agree on inputs that do not depend on any seed. The first is the empty
@@ -312,7 +316,7 @@ def _problems(task: Snippets, split: str) -> tuple[Problem, ...]:
     return tuple(made)
 
 
-def _table(known: Sequence[Sequence[Step]], inputs: Sequence[Any]) -> np.ndarray:
+def _table(known: Sequence[Sequence[Primitive]], inputs: Sequence[Any]) -> np.ndarray:
     """A number for what each function makes of each input: the same number, the same value.  # (functions, inputs)"""
     numbers: dict[str, int] = {}
     return np.array(
@@ -344,7 +348,7 @@ def _choose(table: np.ndarray, row: int, rng: Random) -> tuple[list[int], list[i
 
 
 def _problem(
-    task: Snippets, id: str, takes: str, steps: Sequence[Step], shown: Sequence[str], hidden: Sequence[str]
+    task: Snippets, id: str, takes: str, steps: Sequence[Primitive], shown: Sequence[str], hidden: Sequence[str]
 ) -> Problem:
     words = "; then ".join(step.words for step in steps)
     what = f"It must do this: {words}." if task.described else "Find out from the examples what it must return."

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llm_marl_envs.tasks.base import Card, Example, HubData, Problem, Source
+from llm_marl_envs.data import DataSource, HubData
+from llm_marl_envs.task import Problem
+from llm_marl_envs.tasks.families.dataset import Card, Example
 from llm_marl_envs.tasks.families.mathematics import NumberBenchmark, answer_of, text_of
 
 
@@ -15,7 +17,7 @@ class SVAMP(NumberBenchmark):
 
     card = Card(
         title="SVAMP: varied arithmetic word problems",
-        source=Source(
+        source=DataSource(
             "svamp", HubData("ChilleD/SVAMP", None, revision="main"), layouts=(("Body", "Question", "Answer"),)
         ),
         splits={"train": 700, "test": 300},

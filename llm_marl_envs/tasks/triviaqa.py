@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
-from llm_marl_envs.tasks.base import Card, Example, HubData, Source
+from llm_marl_envs.tasks.families.dataset import Card, Example
 from llm_marl_envs.tasks.families.retrieval_qa import FLASHRAG, METRIC, RetrievalQA, text_of, texts_of
 
 
@@ -17,7 +18,7 @@ class TriviaQA(RetrievalQA):
 
     card = Card(
         title="TriviaQA: trivia questions",
-        source=Source(
+        source=DataSource(
             "triviaqa",
             HubData("mandarjoshi/trivia_qa", "rc.nocontext", revision="main"),
             layouts=(("question", "answer"), FLASHRAG),

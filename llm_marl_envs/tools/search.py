@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from llm_marl_envs.errors import ConfigError
-from llm_marl_envs.tasks.base import Tool
+from llm_marl_envs.task import Tool
+from llm_marl_envs.tools.corpora.atlas import atlas_index
 from llm_marl_envs.tools.index import Passage, open_index
 from llm_marl_envs.tools.retriever import Retriever
 
@@ -30,9 +31,7 @@ def search_tools(
     if corpus is not None and retriever is not None:
         raise ConfigError(f"search takes a corpus or a retriever, not both; got {corpus!r} and {retriever!r}")
     if corpus == "atlas":
-        from llm_marl_envs.tasks.atlas import Atlas
-
-        return Atlas(top_k=top_k).tools
+        return {"search": search_tool(atlas_index(), top_k)}
     if corpus is not None:
         return {"search": search_tool(open_index(corpus), top_k)}
     if retriever is not None:

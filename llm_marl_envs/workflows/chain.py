@@ -8,7 +8,7 @@ from random import Random
 from typing import ClassVar
 
 from llm_marl_envs.protocol import Ask, Claim, Roster, Talk
-from llm_marl_envs.tasks.base import Question
+from llm_marl_envs.task import Question
 
 READ = (
     "Question: {question}\nFrom the part before: {notes}\nNew part:\n{part}\nWrite down all that helps to answer, old and new, "

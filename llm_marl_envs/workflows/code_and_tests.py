@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from llm_marl_envs.grading.programs import find_program
 from llm_marl_envs.protocol import Ask, Claim, Roster, Talk, UseTool
-from llm_marl_envs.tasks.base import Question
+from llm_marl_envs.reading import find_program
+from llm_marl_envs.task import Question
 from llm_marl_envs.workflows.prompts import solve
 
 TEST = (

@@ -8,8 +8,9 @@ from random import Random
 from typing import ClassVar, Literal
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
-from llm_marl_envs.tasks.base import Question
-from llm_marl_envs.workflows.prompts import final_answer, same_answer, solve
+from llm_marl_envs.reading import final_answer, same_answer
+from llm_marl_envs.task import Question
+from llm_marl_envs.workflows.prompts import solve
 
 OTHERS = (
     "Other agents answered:\n{others}\nYou answered: {mine}\nUse their reasoning where it is right, and answer again."

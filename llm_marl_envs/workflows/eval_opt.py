@@ -7,10 +7,9 @@ from random import Random
 from typing import ClassVar, Literal
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
-from llm_marl_envs.tasks.base import Question
-from llm_marl_envs.workflows.prompts import boxed, solve
-
-VERDICTS = {"correct": True, "incorrect": False}
+from llm_marl_envs.reading import accepts
+from llm_marl_envs.task import Question
+from llm_marl_envs.workflows.prompts import solve
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,3 @@ def evaluate(question: Question, draft: str) -> str:
         f"Problem: {question.text}\nProposed answer: {draft}\nIs it right? Name any mistake briefly, without giving the "
         "answer. End with \\boxed{Correct} or \\boxed{Incorrect}."
     )
-
-
-def accepts(verdict: str) -> bool | None:
-    """True for `\\boxed{Correct}`, False for `\\boxed{Incorrect}`, None for anything else."""
-    return VERDICTS.get((boxed(verdict) or "").lower())

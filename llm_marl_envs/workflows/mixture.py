@@ -8,7 +8,7 @@ from random import Random
 from typing import ClassVar
 
 from llm_marl_envs.protocol import Ask, Claim, Roster, Talk
-from llm_marl_envs.tasks.base import Question
+from llm_marl_envs.task import Question
 from llm_marl_envs.workflows.prompts import solve
 
 READ = "Others answered:\n{others}\nSome of it may be wrong. Write a better answer."

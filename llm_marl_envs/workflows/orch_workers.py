@@ -9,7 +9,7 @@ from random import Random
 from typing import ClassVar, Literal
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Spawn, Stop, Talk
-from llm_marl_envs.tasks.base import Question
+from llm_marl_envs.task import Question
 from llm_marl_envs.workflows.prompts import solve
 
 PLAN = (

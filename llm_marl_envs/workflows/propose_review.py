@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 from typing import ClassVar, Literal, NamedTuple
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
-from llm_marl_envs.tasks.base import Question
-from llm_marl_envs.workflows.prompts import chosen, final_answer, solve
+from llm_marl_envs.reading import chosen, final_answer, verdict_of
+from llm_marl_envs.task import Question
+from llm_marl_envs.workflows.prompts import solve
 
 CONTROL = "Question: {question}\n{state}\nYou decide for {agent}: {choices}? Reply with one word."
 PROPOSE = (
@@ -20,7 +20,6 @@ REVIEW = (
     "Question: {question}\nCurrent solution: {pending}\n{history}\nCheck it. First line: RIGHT or WRONG. Second line: one "
     "short reason."
 )
-_VERDICT = re.compile(r"[\s*#>\"'`]*(right|correct|wrong|incorrect)\b", re.I)
 
 
 class Pending(NamedTuple):
@@ -154,9 +153,3 @@ class ProposeReview:
     def _shown(self, turns: list[tuple[bool, str]], *, reviews: bool) -> str:
         said = [text for is_review, text in turns if reviews or not is_review]
         return "\n".join(said[-self.history :] if self.history else []) or "(nothing was said yet)"
-
-
-def verdict_of(review: str) -> bool | None:
-    """True if the first line with anything in it starts with right or correct, False for wrong or incorrect, else None."""
-    match = _VERDICT.match(review[:200])
-    return match[1].lower() in ("right", "correct") if match else None

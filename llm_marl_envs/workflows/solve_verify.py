@@ -7,8 +7,9 @@ from random import Random
 from typing import ClassVar, Literal
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
-from llm_marl_envs.tasks.base import Question
-from llm_marl_envs.workflows.prompts import solve, verdict_in
+from llm_marl_envs.reading import verdict_in
+from llm_marl_envs.task import Question
+from llm_marl_envs.workflows.prompts import solve
 
 AUXILIARY = "Your teammates said, as auxiliary information:\n{said}"
 VERIFY = (

@@ -14,8 +14,9 @@ from random import Random
 from typing import Any, ClassVar, TypeVar
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Spawn, Stop, Talk, UseTool, together
-from llm_marl_envs.tasks.base import Question
-from llm_marl_envs.workflows.prompts import TOOL_ARGUMENTS, chosen, final_answer, same_answer, tagged
+from llm_marl_envs.reading import chosen, final_answer, same_answer, tagged
+from llm_marl_envs.task import Question
+from llm_marl_envs.workflows.prompts import TOOL_ARGUMENTS
 
 SPAWN = "Problem: {question}\nRound {round} of {rounds}. Workers: {alive}. How many more should be hired? From 0 to {most}, one number."
 DELEGATE = (

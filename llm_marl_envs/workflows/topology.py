@@ -9,8 +9,9 @@ from random import Random
 from typing import ClassVar
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
-from llm_marl_envs.tasks.base import Question
-from llm_marl_envs.workflows.prompts import chosen, solve
+from llm_marl_envs.reading import chosen
+from llm_marl_envs.task import Question
+from llm_marl_envs.workflows.prompts import solve
 
 ACTIONS = ("solo_process", "broadcast_all", "selective_query", "aggregate_refine", "execute_verify", "debate_check")
 LINK = "Problem: {question}\nRound {round} of {rounds}. {agent} said before: {before}\nHow should it communicate now? One of {actions}."

@@ -9,8 +9,9 @@ from random import Random
 from typing import ClassVar, Literal
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
-from llm_marl_envs.tasks.base import Question
-from llm_marl_envs.workflows.prompts import boxed, solve
+from llm_marl_envs.reading import boxed
+from llm_marl_envs.task import Question
+from llm_marl_envs.workflows.prompts import solve
 
 AGGREGATE = "Problem: {question}\n{candidates}\nWhich solution is right? End with \\boxed{{N}}, N from 1 to {votes}."
 

@@ -16,8 +16,8 @@ from baselines.report import draw_learning_curve, headline, panels_of, read_runs
 from llm_marl_envs.errors import ConfigError, MissingExtra, WriteFailed
 from llm_marl_envs.protocol import UseTool
 from llm_marl_envs.session import Event, Reply
-from llm_marl_envs.trace import Trace
-from llm_marl_envs.trace_files import TraceWriter
+from llm_marl_envs.traces.files import TraceWriter
+from llm_marl_envs.traces.trace import Trace
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 

@@ -16,7 +16,7 @@ from llm_marl_envs import Ask, Claim, EnvSpec, Limits, Roster, Score, Status, Us
 from llm_marl_envs.errors import ToolFailed
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.testing import GARBAGE, WELL_FORMED
-from llm_marl_envs.verify import Verified, verified
+from llm_marl_envs.traces.verify import Verified, verified
 
 TASK = make_task("arithmetic")
 WORKFLOWS = ["solo", "eval_opt", "voting", "orch_workers"]

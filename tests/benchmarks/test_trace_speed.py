@@ -9,7 +9,7 @@ from benchmarks.ratio import compare
 from knob_grid import GRID
 
 from llm_marl_envs import EnvSpec, Play, Session, Trace, make_workflow
-from llm_marl_envs.tasks.base import Question
+from llm_marl_envs.task import Question
 from llm_marl_envs.testing import play_randomly
 
 QUESTION = Question("q/0", "How many legs have 3 cats?", answer_format="Answer in \\boxed{}.")

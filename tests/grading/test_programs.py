@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_marl_envs.grading.programs import find_program, put_ahead, same_output
+from llm_marl_envs.grading.programs import put_ahead, same_output
+from llm_marl_envs.reading import find_program
 
 FOUND = {
     "marked": ("```python\nx = 1\n```", "x = 1"),

@@ -9,17 +9,8 @@ from grading.span_cases import GOLDS, hostile, pairs, second_f1, second_normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_marl_envs.grading.spans import (
-    Gold,
-    Paragraph,
-    exact_match,
-    f1,
-    grade_evidence,
-    grade_span,
-    is_abstention,
-    normalize,
-    read_answer,
-)
+from llm_marl_envs.grading.spans import Gold, Paragraph, exact_match, f1, grade_evidence, grade_span
+from llm_marl_envs.reading import is_abstention, normalize, read_answer
 
 RUSH = Gold(("Rush", "the band Rush"))
 

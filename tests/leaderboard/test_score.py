@@ -14,12 +14,12 @@ import pytest
 from leaderboard import cli
 from leaderboard.score import Row, printable, score, trace_files
 from llm_marl_envs import Trace, TraceWriter, make
-from llm_marl_envs.cli import main
+from llm_marl_envs.cli.main import main
 from llm_marl_envs.errors import DataError, TraceError
 from llm_marl_envs.outcome import Outcome, outcome_of
 from llm_marl_envs.session import Limits, Status
-from llm_marl_envs.stats import wilson
-from llm_marl_envs.trace_files import TornTrace
+from llm_marl_envs.stats.intervals import wilson
+from llm_marl_envs.traces.files import TornTrace
 
 RIGHT, WRONG = "\\boxed{RIGHT}", "\\boxed{WRONG}"
 
@@ -203,12 +203,12 @@ def test_failed_episodes_are_counted_apart(tmp_path, monkeypatch):
             task = type("Broken", (), {"grade": lambda *_: 1 / 0})()
         return outcome_of(session, task, problem)
 
-    monkeypatch.setattr("llm_marl_envs.env.outcome_of", crashing)
+    monkeypatch.setattr("llm_marl_envs.envs.aec.outcome_of", crashing)
     traces = solo("++-")
     assert [t.status for t in traces] == [Status.FINISHED, Status.FAILED, Status.FINISHED]
     path = written(tmp_path / "a.jsonl", *traces)
     assert only(score([path])).refused == 1, "where the grader runs, a failed episode has not failed"
-    monkeypatch.setattr("llm_marl_envs.verify.outcome_of", crashing)
+    monkeypatch.setattr("llm_marl_envs.traces.verify.outcome_of", crashing)
     row = only(score([path]))
     assert (row.failed, row.refused, row.problems, row.accuracy, row.calls) == (1, 0, 2, wilson(1, 2), 1.0)
     written(tmp_path / "b.jsonl", *solo("++-", entry="run", step=1), *solo("+", entry="run", step=2))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import llm_marl_envs
-from llm_marl_envs.tools.sandbox import Limits, Sandbox, variants, wasm
+from llm_marl_envs.tools.sandbox import JobLimits, Sandbox, variants, wasm
 from llm_marl_envs.tools.sandbox.escapes import PRELUDE, Escape, all_escapes, suite
 from llm_marl_envs.tools.sandbox.escapes.suite import VARIABLE, Finding, Planted, run_suite
 
@@ -212,7 +212,7 @@ def test_the_memory_hunt_finds_what_is_there():
         print(hunt())
     """)
     with Sandbox(workers=1) as box:
-        run = box.run(program, limits=Limits(cpu_s=10))
+        run = box.run(program, limits=JobLimits(cpu_s=10))
     assert run.stdout.strip() == str([f"PLANTED-{digit * 24}" for digit in "abc"]), run.stderr
 
 

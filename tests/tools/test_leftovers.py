@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from llm_marl_envs.tools.sandbox import Limits, Sandbox, variants
+from llm_marl_envs.tools.sandbox import JobLimits, Sandbox, variants
 from llm_marl_envs.tools.sandbox.escapes import PRELUDE, all_escapes
 from llm_marl_envs.tools.sandbox.escapes.suite import Planted, run_suite
 
@@ -113,7 +113,7 @@ def hostile_jobs(count: int) -> list[tuple[str, str, str]]:
 
 def play(variant: str, count: int) -> None:
     with Planted() as planted, Sandbox(variant, workers=2) as box:
-        limits = Limits(cpu_s=1.0, wall_s=2.0, memory_mb=96, output_kb=64)
+        limits = JobLimits(cpu_s=1.0, wall_s=2.0, memory_mb=96, output_kb=64)
 
         def one(job: tuple[str, str, str]) -> None:
             program, tests, stdin = map(planted.fill, job)

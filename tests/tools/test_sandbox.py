@@ -11,12 +11,12 @@ import pytest
 
 from llm_marl_envs.errors import ConfigError, ToolFailed, UnknownName
 from llm_marl_envs.tools import sandbox
-from llm_marl_envs.tools.sandbox import Limits, Sandbox, SandboxUnavailable, variants
+from llm_marl_envs.tools.sandbox import JobLimits, Sandbox, SandboxUnavailable, variants
 from llm_marl_envs.tools.sandbox.inside import seccomp
 
 WORKING = [name for name, reason in variants().items() if reason is None]
 NATIVE = [name for name in WORKING if name != "wasm"]
-SOON = Limits(cpu_s=1.0, wall_s=8.0, memory_mb=128, output_kb=64)
+SOON = JobLimits(cpu_s=1.0, wall_s=8.0, memory_mb=128, output_kb=64)
 
 pytestmark = pytest.mark.skipif(not WORKING, reason=f"no sandbox works here: {variants()}")
 
@@ -67,7 +67,7 @@ def test_an_error_says_where_and_nothing_of_ours(box):
 
 def test_limits(box):
     assert box.run("print('x' * 100_000)", limits=SOON).status == "output"
-    assert box.run("import time; time.sleep(60)", limits=Limits(wall_s=0.5)).status == "wall"
+    assert box.run("import time; time.sleep(60)", limits=JobLimits(wall_s=0.5)).status == "wall"
     memory = "x = []\nwhile True: x.append(bytearray(1 << 20))"
     assert box.run(memory, limits=SOON).status == "memory"
 
@@ -225,13 +225,13 @@ def test_what_is_refused(monkeypatch):
     with pytest.raises(UnknownName, match="no sandbox 'docker'"):
         Sandbox("docker")
     with pytest.raises(ValueError, match="limits are above 0"):
-        Limits(cpu_s=0)
+        JobLimits(cpu_s=0)
     with pytest.warns(UserWarning, match="isolates nothing"):
         box = Sandbox("unsafe", unsafe=True, workers=1)
     with box:
         assert box.run("print(1)").stdout == "1\n"
         with pytest.raises(ConfigError, match="work folder of 16 MB"):
-            box.run("", limits=Limits(files_mb=17))
+            box.run("", limits=JobLimits(files_mb=17))
     with pytest.raises(ToolFailed, match="closed"):
         box.run("print(1)")
     monkeypatch.setattr(sandbox, "variants", lambda: {"bubblewrap": "bwrap is not there: install bubblewrap"})

@@ -19,9 +19,10 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from llm_marl_envs.errors import DataError, ToolFailed
-from llm_marl_envs.grading.programs import find_program, put_ahead, same_output
-from llm_marl_envs.tasks.base import Problem, Question, Score, Tool
-from llm_marl_envs.tools.sandbox import Limits, Run, Sandbox, shared
+from llm_marl_envs.grading.programs import put_ahead, same_output
+from llm_marl_envs.reading import find_program
+from llm_marl_envs.task import Problem, Question, Score, Tool
+from llm_marl_envs.tools.sandbox import JobLimits, JobResult, Sandbox, shared
 
 ANSWER_FORMAT = "Give the whole program in a ```python block; if you give several blocks, the last one counts."
 CONTEST_FORMAT = f"Write it in Python. {ANSWER_FORMAT}"
@@ -74,7 +75,7 @@ def grade_program(checks: Checks, text: str | None, kind: str, cpu_s: float, num
         raise DataError("this problem has no tests, so no program can be graded by it")
     if len(program) > LONGEST:
         return Score(0.0, f"a program of {len(program)} characters; at most {LONGEST} are run", program)
-    box, limits = shared(numpy=numpy), Limits(cpu_s=cpu_s)
+    box, limits = shared(numpy=numpy), JobLimits(cpu_s=cpu_s)
     for number, check in enumerate(checks.graded, 1):
         fault = fault_of(box, put_ahead(checks.ahead, program), check, limits)
         if fault is not None:
@@ -82,13 +83,13 @@ def grade_program(checks: Checks, text: str | None, kind: str, cpu_s: float, num
     return Score(1.0, f"passes {len(checks.graded)} of {len(checks.graded)}", program)
 
 
-def fault_of(box: Sandbox, program: str, check: Check, limits: Limits) -> str | None:
+def fault_of(box: Sandbox, program: str, check: Check, limits: JobLimits) -> str | None:
     """Why a program does not pass a check, or None if it does."""
     if isinstance(check, Asserts):
         run = box.examine(program, check.text, limits, check.taken)
         return None if run.status == "ok" else f"{check.name or _where(run, check.text)}: {_ended(run, limits)}"
     enough = limits.output_kb + len(check.stdout) // 256
-    limits = Limits(limits.cpu_s, limits.wall_s, limits.memory_mb, enough, limits.files_mb)
+    limits = JobLimits(limits.cpu_s, limits.wall_s, limits.memory_mb, enough, limits.files_mb)
     run = box.run(program, check.stdin, limits)
     if run.status != "ok":
         return _ended(run, limits)
@@ -97,14 +98,14 @@ def fault_of(box: Sandbox, program: str, check: Check, limits: Limits) -> str | 
     return f"expected {clip(check.stdout.strip(), 200)!r}, got {clip(run.stdout.strip(), 200)!r}"
 
 
-def _where(run: Run, tests: str) -> str:
+def _where(run: JobResult, tests: str) -> str:
     """The line of the tests that failed."""
     numbers, lines = re.findall(r'File "tests\.py", line ([0-9]{1,9})', run.stderr), tests.split("\n")
     line = int(numbers[-1]) if numbers else 0
     return clip(lines[line - 1].strip(), 160) if 0 < line <= len(lines) else "the tests"
 
 
-def _ended(run: Run, limits: Limits) -> str:
+def _ended(run: JobResult, limits: JobLimits) -> str:
     if run.status in ("error", "failed"):
         said = run.stderr.strip().rpartition("\n")[2].removeprefix("AssertionError: ")
         return clip(said or "it ended with an error", 300)
@@ -138,7 +139,7 @@ def tools_of(task: CodeTask, numpy: bool = False) -> Mapping[str, Tool]:
 
     def python(code: str) -> str:
         """Run a program (fenced or not) and return what it prints, or why it was stopped."""
-        limits = Limits(cpu_s=task.cpu_s)
+        limits = JobLimits(cpu_s=task.cpu_s)
         program = find_program(code) or code
         if len(program) > LONGEST:
             return f"Not run: a program of {len(program)} characters; at most {LONGEST} are run."
@@ -156,7 +157,7 @@ def tools_of(task: CodeTask, numpy: bool = False) -> Mapping[str, Tool]:
         program = put_ahead(checks.ahead, find_program(code) or code)
         if len(program) > LONGEST:
             return f"Not run: a program of {len(program)} characters; at most {LONGEST} are run."
-        box, limits = shared(numpy=numpy), Limits(cpu_s=task.cpu_s)
+        box, limits = shared(numpy=numpy), JobLimits(cpu_s=task.cpu_s)
         faults = [fault_of(box, program, check, limits) for check in checks.shown]
         failed = [f"Example {i}: {clip(fault, 600)}" for i, fault in enumerate(faults, 1) if fault is not None]
         return clip("\n".join((f"{len(faults) - len(failed)} of {len(faults)} examples pass.", *failed)))

@@ -10,7 +10,8 @@ from llm_marl_envs.errors import DataError
 from llm_marl_envs.grading.mathematics import grade_math
 from llm_marl_envs.grading.number_score import grade_number
 from llm_marl_envs.grading.numbers import parse_number
-from llm_marl_envs.tasks.base import Benchmark, Problem, Question, Score
+from llm_marl_envs.task import Problem, Question, Score
+from llm_marl_envs.tasks.families.dataset import DatasetTask
 
 NUMBER = "Give the final answer, a number, in \\boxed{}."
 ANSWER = "Give the final answer in \\boxed{}."
@@ -33,7 +34,7 @@ def answer_of(row: dict[str, Any], field: str, id: str) -> str:
 
 
 @dataclass(frozen=True)
-class NumberBenchmark(Benchmark):
+class NumberBenchmark(DatasetTask):
     """Its answers are single numbers: graded exactly, as GSM8K is."""
 
     def problem(self, id: str, question: str, answer: str) -> Problem:
@@ -48,7 +49,7 @@ class NumberBenchmark(Benchmark):
 
 
 @dataclass(frozen=True)
-class MathBenchmark(Benchmark):
+class MathBenchmark(DatasetTask):
     """Its answers are expressions: graded by value, whatever their form."""
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, TypeGuard, get_args
 
 from llm_marl_envs.errors import ConfigError, DataError
 from llm_marl_envs.grading.spans import Gold, Metric, Paragraph, grade_span
-from llm_marl_envs.tasks.base import WHERE, Benchmark, Problem, Question, Score, Tool
+from llm_marl_envs.task import WHERE, Problem, Question, Score, Tool
+from llm_marl_envs.tasks.families.dataset import DatasetTask
 
 ANSWER_FORMAT = "Write the answer once, in as few words as possible (a name, a date, a number, yes or no), inside <answer> and </answer>."
 FLASHRAG = ("question", "golden_answers")
@@ -21,7 +22,7 @@ METRIC = "exact match with any gold answer after SQuAD normalisation, 0 or 1 (me
 
 
 @dataclass(frozen=True)
-class RetrievalQA(Benchmark):
+class RetrievalQA(DatasetTask):
     """The base of the family: a task has a card, `answers` that reads its own layout, and `paragraphs` if rows bring some.
 
     corpus: what `search` looks through, a `corpus.jsonl[.gz]` (id, title, text). retriever: or a server's URL that

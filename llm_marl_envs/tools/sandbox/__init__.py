@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from llm_marl_envs.errors import ConfigError, ToolFailed, UnknownName
-from llm_marl_envs.tools.sandbox.jobs import Limits, Part, Run
+from llm_marl_envs.tools.sandbox.jobs import JobLimits, JobResult, Part
 from llm_marl_envs.tools.sandbox.server import Server, ServerLost
 
-__all__ = ["Limits", "Run", "Sandbox", "SandboxUnavailable", "shared", "variants"]
+__all__ = ["JobLimits", "JobResult", "Sandbox", "SandboxUnavailable", "shared", "variants"]
 
 ORDER = ("bubblewrap", "namespaces", "wasm")
 ATTEMPTS = 8  # a job is played again when its server is lost; more often, and it is the job that kills servers
@@ -63,11 +63,13 @@ class Sandbox:
             self._idle.put(None)
         self._workers, self._closed, self._lock = workers, False, threading.Lock()
 
-    def run(self, program: str, stdin: str = "", limits: Limits = Limits()) -> Run:
-        """Run a text as a program. Whatever it does, the outcome is a `Run`; only trouble of ours raises ToolFailed."""
+    def run(self, program: str, stdin: str = "", limits: JobLimits = JobLimits()) -> JobResult:
+        """Run a text as a program. Whatever it does, the outcome is a `JobResult`; only trouble of ours raises ToolFailed."""
         return self._play((Part("program", program, stdin),), limits)
 
-    def examine(self, program: str, tests: str, limits: Limits = Limits(), taken: Sequence[str] = ()) -> Run:
+    def examine(
+        self, program: str, tests: str, limits: JobLimits = JobLimits(), taken: Sequence[str] = ()
+    ) -> JobResult:
         """Run `tests` against `program`, each in its own process; "ok" if the tests ran to their end.
 
         Names that the tests read, and neither define nor import, are the program's: calls carry plain data there and
@@ -75,7 +77,7 @@ class Sandbox:
         """
         return self._play((Part("served", program), Part("tests", tests, taken=tuple(taken))), limits)
 
-    def _play(self, parts: tuple[Part, ...], limits: Limits) -> Run:
+    def _play(self, parts: tuple[Part, ...], limits: JobLimits) -> JobResult:
         if limits.files_mb > self.files_mb:
             raise ConfigError(f"this sandbox has a work folder of {self.files_mb} MB; got files_mb={limits.files_mb}")
         if self._closed:
@@ -156,7 +158,7 @@ def _reason(name: str) -> str | None:
     except (ToolFailed, ServerLost, OSError) as bad:
         return str(bad)
     try:
-        run, _ = server.play((Part("program", _PROBE),), Limits(cpu_s=5.0, files_mb=1))
+        run, _ = server.play((Part("program", _PROBE),), JobLimits(cpu_s=5.0, files_mb=1))
     except ServerLost as lost:
         return f"it does not answer: {lost}"
     finally:

@@ -13,7 +13,7 @@ TEXT = 4000  # characters of stderr that are kept
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class JobLimits:
     """What a program may use. CPU time decides, so a busy machine changes no score; `wall_s` (None: ten times the CPU
     seconds and ten more) only ends what waits for ever."""
 
@@ -32,7 +32,7 @@ class Limits:
         return 10 * self.cpu_s + 10 if self.wall_s is None else self.wall_s
 
 
-class Run(NamedTuple):
+class JobResult(NamedTuple):
     """What came of a job. `status`: ok (ended by itself, exit code 0), error, cpu, wall, memory, output (a limit was
     passed), signal, and failed (a test raised; `stderr` says which)."""
 
@@ -72,7 +72,7 @@ def memory_file(content: str | None = None) -> int:
     return fd
 
 
-def run_of(parts: tuple[Part, ...], ends: list[Ended], why: str, limits: Limits) -> Run:
+def run_of(parts: tuple[Part, ...], ends: list[Ended], why: str, limits: JobLimits) -> JobResult:
     """The verdict on a job: the last process decides, unless another passed a limit."""
     last, cap = ends[-1], limits.output_kb << 10
     cpu_s = max(end.cpu_s for end in ends)
@@ -89,4 +89,4 @@ def run_of(parts: tuple[Part, ...], ends: list[Ended], why: str, limits: Limits)
         status = "failed"
     else:
         status = "signal" if last.code < 0 else "output" if len(last.stdout) > cap else "error"
-    return Run(status, stdout, stderr[-TEXT:], cpu_s)
+    return JobResult(status, stdout, stderr[-TEXT:], cpu_s)

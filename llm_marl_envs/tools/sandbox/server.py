@@ -14,7 +14,7 @@ import time
 from types import ModuleType
 
 from llm_marl_envs.errors import ToolFailed
-from llm_marl_envs.tools.sandbox.jobs import BASE_MB, NUMPY_MB, Ended, Limits, Part, Run, memory_file, run_of
+from llm_marl_envs.tools.sandbox.jobs import BASE_MB, NUMPY_MB, Ended, JobLimits, JobResult, Part, memory_file, run_of
 
 START_S = 30.0  # the longest a start may take
 GRACE_S = 5.0  # how much later than a job's wall limit its server may answer
@@ -50,7 +50,7 @@ class Server:
                 raise  # ended without a word: somebody killed it, or a process in it; another may live longer
             raise ToolFailed(f"the sandbox did not start: {stderr.strip()[-500:] or lost}") from None
 
-    def play(self, parts: tuple[Part, ...], limits: Limits) -> tuple[Run, bool]:
+    def play(self, parts: tuple[Part, ...], limits: JobLimits) -> tuple[JobResult, bool]:
         """The job's outcome, and whether the server can take another. Raises ServerLost."""
         fds: list[int] = []
         try:
@@ -74,7 +74,7 @@ class Server:
             raise ServerLost("it took us for gone")
         return run_of(parts, ends, answer["why"], limits), not answer["last"]
 
-    def _part(self, part: Part, limits: Limits) -> dict[str, object]:
+    def _part(self, part: Part, limits: JobLimits) -> dict[str, object]:
         return {
             "role": part.role,
             "cpu_s": limits.cpu_s,

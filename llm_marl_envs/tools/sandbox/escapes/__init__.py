@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 
-from llm_marl_envs.tools.sandbox.jobs import Limits
+from llm_marl_envs.tools.sandbox.jobs import JobLimits
 
 MODULES = (
     "files",
@@ -23,8 +23,8 @@ MODULES = (
     "verdicts",
     "results",
 )
-SMALL = Limits(cpu_s=2.0, wall_s=4.0, memory_mb=128, output_kb=64)
-SHORT = Limits(cpu_s=1.0, wall_s=1.5, memory_mb=128, output_kb=64)
+SMALL = JobLimits(cpu_s=2.0, wall_s=4.0, memory_mb=128, output_kb=64)
+SHORT = JobLimits(cpu_s=1.0, wall_s=1.5, memory_mb=128, output_kb=64)
 # How a run may end that was stopped by a limit on time.
 STOPPED = ("cpu", "wall")
 
@@ -46,7 +46,7 @@ class Escape:
     stdin: str = ""
     before: str = ""
     ends: tuple[str, ...] = ()  # empty: any, but "ok" for tests
-    limits: Limits = SMALL
+    limits: JobLimits = SMALL
     dangerous: bool = False
     slow: bool = False
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from llm_marl_envs.tools.sandbox.escapes import SHORT, STOPPED, Escape, Limits
+from llm_marl_envs.tools.sandbox.escapes import SHORT, STOPPED, Escape, JobLimits
 
 _STARVED = ("memory", "error", "signal", "output", *STOPPED)
-_TIGHT = Limits(cpu_s=3.0, wall_s=8.0, memory_mb=128, output_kb=64)
+_TIGHT = JobLimits(cpu_s=3.0, wall_s=8.0, memory_mb=128, output_kb=64)
 
 
 def _memory(name: str, program: str, ends: tuple[str, ...] = (), slow: bool = False) -> Escape:

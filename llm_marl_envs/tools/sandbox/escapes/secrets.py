@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from llm_marl_envs.tools.sandbox.escapes import Escape, Limits
+from llm_marl_envs.tools.sandbox.escapes import Escape, JobLimits
 
-_LONG = Limits(cpu_s=5.0, wall_s=30.0, memory_mb=256, output_kb=64)
+_LONG = JobLimits(cpu_s=5.0, wall_s=30.0, memory_mb=256, output_kb=64)
 # The tests hold a secret and print what the program has found out about it.
 _TESTS = "SECRET = '@SECRET@'\nEXPECTED = {'answer': SECRET}\n{call}\nprint(found())\nassert EXPECTED['answer'] == 0"
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llm_marl_envs.errors import ToolFailed
-from llm_marl_envs.tools.sandbox import Limits, Run, Sandbox
+from llm_marl_envs.tools.sandbox import JobLimits, JobResult, Sandbox
 from llm_marl_envs.tools.sandbox.escapes import PRELUDE, Escape, all_escapes
 
 LATE_S = 20.0  # how much later than its wall limit a job may be answered on a busy machine
@@ -184,7 +184,7 @@ def _faults(box: Sandbox, escape: Escape, planted: Planted) -> list[str]:
     ]
 
 
-def _told(run: Run, escape: Escape, secret: str) -> list[str]:
+def _told(run: JobResult, escape: Escape, secret: str) -> list[str]:
     """What a program's outcome gives away."""
     said = f"{run.stdout}\n{run.stderr}"
     found = [line[:160] for line in said.split("\n") if line.startswith("ESCAPED")][:5]
@@ -200,7 +200,7 @@ def _told(run: Run, escape: Escape, secret: str) -> list[str]:
 def _after(box: Sandbox) -> list[str]:
     """What is wrong with the sandbox now."""
     try:
-        run = box.run(("" if box.variant == "wasm" else _WITH_FILES) + _ORDINARY, "17", Limits(cpu_s=5.0))
+        run = box.run(("" if box.variant == "wasm" else _WITH_FILES) + _ORDINARY, "17", JobLimits(cpu_s=5.0))
     except ToolFailed as bad:
         return [f"afterwards the sandbox does not work: {bad}"]
     return (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from llm_marl_envs.tools.sandbox.escapes import SHORT, SMALL, Escape, Limits
+from llm_marl_envs.tools.sandbox.escapes import SHORT, SMALL, Escape, JobLimits
 
 # Expected values are nowhere in the programs.
 _TESTS = "assert answer(20) == 41\nassert answer(1) == 3\nassert answer(-4) == -7"
 
 
-def _fake(name: str, program: str, tests: str = _TESTS, limits: Limits = SMALL, slow: bool = False) -> Escape:
+def _fake(name: str, program: str, tests: str = _TESTS, limits: JobLimits = SMALL, slow: bool = False) -> Escape:
     return Escape("faking the verdict", name, program, tests=tests, limits=limits, slow=slow)
 
 

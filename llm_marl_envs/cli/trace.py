@@ -1,0 +1,278 @@
+"""`llm-marl trace`: check, measure, export, show and import records of episodes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from llm_marl_envs.errors import ConfigError, DataError, MissingExtra, ReplayMismatch, TraceError, WriteFailed
+from llm_marl_envs.orchestration.importers import read_transcript
+from llm_marl_envs.orchestration.page import write_page
+from llm_marl_envs.orchestration.schema import View, check_view
+from llm_marl_envs.stats.intervals import bootstrap
+from llm_marl_envs.terminal import printable
+from llm_marl_envs.traces.files import read_traces
+from llm_marl_envs.traces.trace import Trace
+from llm_marl_envs.traces.verify import Refused, Verified, Verifier
+
+OUT, ERR = Console(), Console(stderr=True)
+SHOWN = 20  # complaints listed before the rest is only counted
+
+
+def trace(
+    action: Annotated[Literal["check", "stats", "export", "show", "import"], tyro.conf.Positional],
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    out: Path | None = None,
+    pick: tuple[str, ...] = (),
+    limit: int = 50,
+    grade: bool = True,
+    texts: bool = True,
+    layout: Literal["auto", "openai", "claude_code", "codex"] = "auto",
+    data_dir: Path | None = None,
+    plugins: tuple[str, ...] = (),
+    tools: bool = False,
+) -> None:
+    """Check, measure, export or show recorded episodes, or import transcripts of other systems.
+
+    check: re-live and re-grade every trace, and hold forks to their parents; exit status 1 if one does not hold.
+    stats: the metrics of docs/traces.md with 95% intervals, per environment; with --out as JSON lines.
+    export: write the public orchestration-trace schema, one JSON object a line.
+    show: write one self-contained HTML page: timeline, prompts and replies, replay, search, comparison.
+    import: read OpenAI-style message logs, or Claude Code or Codex logs, into that schema (not replayable).
+
+    stats and show also take files that export or import wrote.
+
+    Examples: `llm-marl trace check runs/demo/shared-seed1/traces/eval-000030.jsonl.gz`, `llm-marl trace show mine.jsonl --out mine.html`,
+    `llm-marl trace import ~/.claude/projects/x/session.jsonl --out session.jsonl`
+
+    Args:
+        action: What to do.
+        files: Files of traces, of exported data, or of transcripts; for import also folders.
+        out: Where to write; by default beside the first file.
+        pick: Show only these: trace ids (or their beginnings), question ids or numbers from 1.
+        limit: Show at most so many, the first ones.
+        grade: Grade claims anew, which needs the task's data, for the metrics that need grades; otherwise they are left out.
+        texts: False exports digests instead of texts.
+        layout: The transcripts' layout; auto looks at the first records.
+        data_dir: Folder of local data sets, for grading; by default LLM_MARL_DATA or the hub.
+        plugins: Modules outside this package whose tasks and workflows may be loaded. Loading runs their code.
+        tools: For check: run the tools again, too, and hold the traces to what they say.
+    """
+    if not files:
+        raise ConfigError(f"give at least one file, for example: llm-marl trace {action} traces.jsonl")
+    verifier = Verifier(data_dir, plugins, tools=tools and action == "check")
+    match action:
+        case "check":
+            _check(files, verifier, grade)
+        case "stats":
+            _stats(views_of(files, verifier if grade else None), out)
+        case "export":
+            target = out or _beside(files[0], ".orchestration.jsonl")
+            count = _write(target, views_of(files, verifier if grade else None, texts=texts))
+            OUT.print(_written(count, target), soft_wrap=True)
+        case "show":
+            found = _picked(views_of(files, verifier if grade else None, texts=texts), pick, limit)
+            target = write_page(found, out or _beside(files[0], ".html"), f"{files[0].name}: {_counted(len(found))}")
+            OUT.print(f"wrote {_counted(len(found))} to {escape(str(target))}; open it in a browser")
+        case "import":
+            target = out or _beside(files[0], ".orchestration.jsonl")
+            count = _write(target, (view for file in files for view in read_transcript(file, layout)))
+            OUT.print(_written(count, target), soft_wrap=True)
+
+
+def views_of(files: Iterable[Path], verifier: Verifier | None = None, *, texts: bool = True) -> Iterator[View]:
+    """Orchestration data of trace files and of exported files. With a verifier, claims are graded where the task's data is
+    there; a warning says where it is not, and which traces do not hold."""
+    ungraded: set[str] = set()
+    for file in files:
+        if _is_exported(file):
+            yield from _read_views(file)
+            continue
+        for trace in _read(file):
+            outcome = None
+            if verifier and trace.env_id not in ungraded:
+                try:
+                    match verifier(trace):
+                        case Verified(outcome=found):
+                            outcome = found
+                        case Refused() as refused:
+                            warnings.warn(f"does not hold: {printable(refused, 500)}", stacklevel=2)
+                except (DataError, MissingExtra) as bad:
+                    ungraded.add(trace.env_id)
+                    warnings.warn(f"claims are not graded: {bad}", stacklevel=2)
+            try:
+                yield trace.to_orchestration(outcome, texts=texts)
+            except TraceError as bad:
+                warnings.warn(f"left out: {bad}", stacklevel=2)
+
+
+def _check(files: Sequence[Path], verifier: Verifier, grade: bool) -> None:
+    checked, valid, wrong = 0, 0, []
+    known: dict[str, Trace] = {}
+    forks: list[Trace] = []
+    for file in files:
+        if _is_exported(file):
+            valid += sum(1 for _ in _read_views(file))
+            continue
+        for trace in _read(file):
+            checked += 1
+            if complaint := _complaint(trace, verifier, grade):
+                wrong.append(f"{file}: {complaint}")
+            known[trace.id] = trace
+            if trace.parent:
+                forks.append(trace)
+    apart = 0
+    for fork in forks:
+        assert fork.parent is not None
+        parent = known.get(fork.parent[0])
+        apart += parent is None
+        try:
+            if parent is not None:
+                fork.check_fork(parent)
+        except ReplayMismatch as bad:
+            wrong.append(str(bad))
+    how = "replayed and graded" if grade else "replayed"
+    exported = f"; {valid} exported episodes follow the schema, but cannot be replayed" if valid else ""
+    missing = f" ({apart} without their parents here)" if apart else ""
+    OUT.print(f"{checked} traces {how}, {len(wrong)} complaints; {len(forks)} forks{missing}{exported}")
+    for complaint in wrong[:SHOWN]:
+        OUT.print(f"  {escape(printable(complaint, 500))}", soft_wrap=True)
+    if len(wrong) > SHOWN:
+        OUT.print(f"  and {len(wrong) - SHOWN} more")
+    if wrong:
+        raise SystemExit(1)
+
+
+def _read(file: Path) -> Iterable[Trace]:
+    """A file's traces, with a progress bar on a terminal."""
+    return track(read_traces(file), file.name, console=ERR, transient=True, disable=not ERR.is_terminal)
+
+
+def _complaint(trace: Trace, verifier: Verifier, grade: bool) -> str:
+    if grade:
+        result = verifier(trace)
+        return str(result) if isinstance(result, Refused) else ""
+    if stranger := verifier.stranger(trace.spec):
+        return f"trace {trace.id}: {stranger!r} is somebody else's; name its module in --plugins to load it"
+    try:
+        trace.session()
+    except Exception as bad:  # a trace is foreign data
+        return f"trace {trace.id}, question {trace.question.id}: {bad}"
+    return ""
+
+
+def _stats(views: Iterable[View], out: Path | None) -> None:
+    found: dict[str, list[View]] = {}
+    for view in views:
+        figures = {kind: view[kind] for kind in ("rewards", "costs")} | {"metrics": view.get("metrics", {})}
+        found.setdefault(view.get("system", "unknown"), []).append(figures)
+    if not found:
+        raise TraceError("no episodes in these files")
+    rows = [row for system, episodes in found.items() for row in _figures(system, episodes)]
+    if out is not None:
+        _write(out, rows)
+        return
+    for system, episodes in found.items():
+        table = Table(title=escape(printable(f"{system}: {len(episodes)} episodes")), title_justify="left")
+        for name in ("", "figure", "mean", "95% interval", "episodes"):
+            table.add_column(name, justify="left" if name in ("", "figure") else "right", no_wrap=True)
+        for row in rows:
+            if row["system"] == system:
+                mean, low, high = (f"{row[name]:.4g}" for name in ("mean", "low", "high"))
+                table.add_row(
+                    row["kind"], escape(printable(row["figure"])), mean, f"{low} to {high}", str(row["episodes"])
+                )
+        OUT.print(table)
+    OUT.print("What the metrics mean: docs/traces.md")
+
+
+def _figures(system: str, episodes: Sequence[View]) -> Iterator[dict[str, Any]]:
+    for kind in ("rewards", "costs", "metrics"):
+        for name in dict.fromkeys(name for episode in episodes for name in episode[kind]):
+            values = [float(episode[kind][name]) for episode in episodes if name in episode[kind]]
+            yield {"system": system, "kind": kind[:-1], "figure": name, "episodes": len(values)} | asdict(
+                bootstrap(values)
+            )
+
+
+def _picked(views: Iterable[View], pick: Sequence[str], limit: int) -> list[View]:
+    if limit < 1:
+        raise ConfigError(f"--limit starts at 1; got {limit}")
+    found, seen = [], 0
+    for number, view in enumerate(views, 1):
+        wanted = not pick or any(p in (str(number), view["task_id"]) or view["trace_id"].startswith(p) for p in pick)
+        seen += wanted
+        if wanted and len(found) < limit:
+            found.append(view)
+    if not found:
+        wanted = f"none of them is {', '.join(pick)}" if pick else "there is nothing in them"
+        raise TraceError(f"nothing to show in these files: {wanted}")
+    if seen > len(found):
+        warnings.warn(
+            f"showing the first {len(found)} of {seen} episodes; choose with --pick, or raise --limit", stacklevel=2
+        )
+    return found
+
+
+def _is_exported(path: Path) -> bool:
+    """Whether a file holds orchestration data rather than traces: its first object says so."""
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
+            return b'"trace_id"' in file.read(100_000).partition(b'"events"')[0]
+    except (OSError, EOFError):
+        return False  # read_traces says what is wrong with it
+
+
+def _read_views(path: Path) -> Iterator[View]:
+    with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
+        data = file.read()
+    try:
+        lines = [data.decode()] if path.suffix == ".json" else data.decode().split("\n")
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                view = json.loads(line)
+                if wrong := check_view(view):
+                    raise TraceError(f"{path} line {number}: {'; '.join(wrong[:5])}")
+                yield view
+    except (ValueError, RecursionError) as bad:
+        raise TraceError(f"{path} holds no orchestration data: {bad}") from None
+
+
+def _write(path: Path, views: Iterable[dict[str, Any]]) -> int:
+    count = 0
+    aside = path.with_name(f".{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with gzip.open(aside, "wt") if path.suffix == ".gz" else open(aside, "w", encoding="utf-8") as file:
+            for view in views:
+                file.write(json.dumps(view) + "\n")
+                count += 1
+        aside.replace(path)
+    except OSError as bad:
+        raise WriteFailed(f"cannot write {path}: {bad.strerror or bad}. Choose another place with --out.") from bad
+    finally:
+        aside.unlink(missing_ok=True)
+    return count
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json") + ending)
+
+
+def _counted(count: int) -> str:
+    return f"{count} episode{'s' if count != 1 else ''}"
+
+
+def _written(count: int, path: Path) -> str:
+    return f"wrote {_counted(count)} to {escape(str(path))}; look at it with: llm-marl trace show {escape(str(path))}"

@@ -1,0 +1,269 @@
+"""What the readers of transcripts share: records from files, steps of agents, and the orchestration data made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+from llm_marl_envs.errors import TranscriptError
+from llm_marl_envs.orchestration.metrics import metrics_of
+from llm_marl_envs.orchestration.schema import View, in_order
+
+USER = "user"
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, OverflowError)
+
+
+@dataclass(slots=True)
+class TranscriptFile:
+    """A transcript file: its JSON records, and how many lines were none."""
+
+    path: Path
+    records: list[Any]
+    skipped: int = 0
+
+
+def read_source(path: Path) -> TranscriptFile:
+    """The records of a JSON or JSON-lines file. Lines that are no JSON are counted; a torn last line is one of them. Raises
+    TranscriptError if the file cannot be read or holds no JSON at all."""
+    try:
+        text = path.read_text("utf-8-sig", errors="replace")
+    except OSError as bad:
+        raise TranscriptError(
+            f"cannot read {path}: {bad.strerror or bad}. Expected a transcript file or a folder."
+        ) from None
+    try:
+        whole = json.loads(text)
+        return TranscriptFile(path, whole if isinstance(whole, list) else [whole])
+    except (ValueError, RecursionError):
+        pass
+    source = TranscriptFile(path, [])
+    for line in text.splitlines():
+        if line.strip():
+            try:
+                source.records.append(json.loads(line))
+            except (ValueError, RecursionError):
+                source.skipped += 1
+    if not source.records:
+        raise TranscriptError(f"{path} holds no JSON: expected one JSON value, or one object a line")
+    return source
+
+
+@dataclass(slots=True)
+class Step:
+    """Something an agent did. say: its words. human: a person's words to it. call and result: of a tool, paired by `key`. spawn:
+    it starts the agent `to`, and text is the task. done: the agent `to` gives its result back to it.
+    """
+
+    kind: Literal["say", "human", "call", "result", "spawn", "done"]
+    agent: str
+    text: str = ""
+    time: float | None = None  # seconds, when it was over
+    tool: str = ""
+    args: Any = None
+    key: str = ""
+    to: str = ""
+    tokens: tuple[int, int] = (0, 0)  # read and written
+    heard_by: tuple[str, ...] = field(default=())  # agents of the same conversation
+    place: int = 0  # in the log, for logs without times
+
+
+def view_of(steps: Iterable[Step], *, id: str, system: str, layout: str, skipped: int = 0) -> View | None:
+    """The orchestration data of an episode; None if nothing happened in it.
+
+    Steps are taken in the order of their times, or as they come where there are none. A step begins when the last one that its
+    agent waited for was over, so a model's reply lasts from its prompt's end to its own.
+    """
+    steps = list(steps)
+    if not steps:
+        return None
+    record = _Episode(_timed(steps))
+    events, edges = in_order(record.events, record.edges)
+    asked = next((step.text for step in steps if step.kind == "human"), "")
+    events[0] |= {"imported": True, "layout": layout} | ({"question": asked} if asked else {})
+    ends = [event["t"] + event.get("seconds", 0.0) for event in events]
+    view: View = {
+        "trace_id": blake2b(json.dumps([layout, id, events]).encode(), digest_size=8).hexdigest(),
+        "task_id": id,
+        "system": system,
+        "topology": "centralized" if any(step.kind == "spawn" for step in steps) else "unknown",
+        "events": events,
+        "edges": edges,
+        "rewards": {},
+        "costs": {
+            "tokens": sum(sum(step.tokens) for step in steps),
+            "wall_clock_s": max(ends) if record.timed else 0.0,
+            "tool_calls": sum(step.kind == "call" for step in steps),
+            "messages": sum(event["type"] == "message" for event in events),
+            "calls": sum(step.kind == "say" or any(step.tokens) for step in steps),
+        },
+    }
+    view["metrics"] = metrics_of(view) | {"records_skipped": float(skipped)}
+    return view
+
+
+def _timed(steps: list[Step]) -> list[Step]:
+    """By time, where there are times: a step without one stands where the step before it does."""
+    latest = next((step.time for step in steps if step.time is not None), None)
+    if latest is None:
+        return sorted(steps, key=lambda step: step.place)
+    for step in steps:
+        latest = step.time = latest if step.time is None else step.time
+    return sorted(steps, key=lambda step: step.time or 0.0)
+
+
+class _Episode:
+    """Events and edges as they grow; places are indices into `events`."""
+
+    def __init__(self, steps: list[Step]):
+        self.events: list[dict[str, Any]] = []
+        self.edges: dict[tuple[int, int], str] = {}
+        self.ends: list[float] = []
+        self.timed = steps[0].time is not None
+        self.zero = steps[0].time or 0.0
+        self.latest: dict[str, int] = {}
+        self.inbox: dict[str, list[tuple[int, str]]] = {}  # agent -> what its next step comes from, and how
+        self.calls: dict[tuple[str, str], int] = {}
+        for step in steps:
+            getattr(self, f"_{step.kind}")(step)
+
+    def add(self, kind: str, agent: str, step: Step, *, lasts: bool = False) -> int:
+        """An event of `agent`, after what waits in its inbox."""
+        place = len(self.events)
+        now = (step.time or 0.0) - self.zero if self.timed else float(place)
+        causes = self.inbox.pop(agent, [])
+        if not causes and agent in self.latest:
+            causes = [(self.latest[agent], "causal")]
+        begins = max((self.ends[source] for source, _ in causes), default=now) if lasts and self.timed else now
+        begins = min(begins, now)
+        event: dict[str, Any] = {"id": f"e{place}", "t": begins, "type": kind, "agent": agent}
+        if now > begins:
+            event["seconds"] = now - begins
+        if step.text:
+            event["text"] = step.text
+        for name, value in (("tool", step.tool), ("args", step.args)):
+            if value:
+                event[name] = value
+        if any(step.tokens):
+            event["prompt_tokens"], event["reply_tokens"] = step.tokens
+        self.events.append(event)
+        self.ends.append(now)
+        for source, type in causes:
+            self.edges[source, place] = type
+        self.latest[agent] = place
+        return place
+
+    def _say(self, step: Step) -> None:
+        place = self.add("message", step.agent, step, lasts=True)
+        self._tell(place, step)
+
+    def _human(self, step: Step) -> None:
+        if step.agent in self.latest:  # a person speaks up after what the agent did last
+            self.inbox[USER] = [(self.latest[step.agent], "causal")]
+        place = self.add("human_intervention" if self.events else "message", USER, step)
+        self.events[place]["to"] = step.agent
+        self.inbox.setdefault(step.agent, []).append((place, "message"))
+
+    def _tell(self, place: int, step: Step) -> None:
+        for agent in step.heard_by:
+            if agent != step.agent:
+                self.inbox.setdefault(agent, []).append((place, "message"))
+
+    def _call(self, step: Step) -> None:
+        before = self.latest.get(step.agent)
+        place = self.add("tool_call", step.agent, step, lasts=any(step.tokens))
+        if before is not None and (before, place) in self.edges and self.events[before]["type"] != "tool_result":
+            self.edges[before, place] = "tool_dependency"
+        self.calls[step.agent, step.key] = place
+
+    def _result(self, step: Step) -> None:
+        call = self.calls.pop((step.agent, step.key), None)
+        if call is None:
+            place = self.add("tool_result", step.agent, step)
+        else:
+            step.tool = step.tool or self.events[call].get("tool", "")
+            waiting = self.inbox.pop(step.agent, None)
+            self.inbox[step.agent] = [(call, "tool_dependency")]
+            place = self.add("tool_result", step.agent, step)
+            if waiting:
+                self.inbox[step.agent] = waiting
+            if self.timed:  # from when the model began to write the call to when the tool was done
+                self.events[call]["seconds"] = max(0.0, self.ends[place] - self.events[call]["t"])
+        self.events[place]["trusted"] = False
+        self.inbox.setdefault(step.agent, []).append((place, "tool_dependency"))
+
+    def _spawn(self, step: Step) -> None:
+        before = self.latest.get(step.agent)
+        place = self.add("spawn", step.agent, step)
+        self.events[place]["from"], self.events[place]["to"] = step.agent, step.to
+        if before is not None and (before, place) in self.edges:
+            self.edges[before, place] = "spawn"
+        self.inbox.setdefault(step.to, []).append((place, "causal"))
+
+    def _done(self, step: Step) -> None:
+        """The agent's last words are its result; without a log of its own, the result itself stands for them."""
+        last = self.latest.get(step.to)
+        if last is None or self.events[last]["type"] != "message":
+            last = self.add("return", step.to, step, lasts=True)
+        self.events[last]["type"] = "return"
+        self.events[last]["to"] = step.agent
+        self.inbox.setdefault(step.agent, []).append((last, "return"))
+        place = len(self.events)
+        end = max(self.ends[last], (step.time or 0.0) - self.zero) if self.timed else float(place)
+        self.events.append(
+            {"id": f"e{place}", "t": end, "type": "despawn", "agent": step.agent, "from": step.agent, "to": step.to}
+        )
+        self.ends.append(end)
+        self.edges[last, place] = "causal"
+
+
+def seconds_of(value: Any) -> float | None:
+    """A time stamp (ISO 8601, or seconds or milliseconds since 1970) in seconds; None if it is none."""
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e14:
+        return value / 1000 if value > 1e11 else float(value)
+    return None
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content: a string, or the text parts of a list; other parts are named in brackets."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, dict):
+        content = [content]
+    if not isinstance(content, list):
+        return "" if content is None else json.dumps(content)
+    parts = []
+    for part in content:
+        if isinstance(part, str):
+            parts.append(part)
+        elif isinstance(part, dict):
+            inside = part.get("text", part.get("content", part.get("refusal")))
+            parts.append(text_of(inside) if inside is not None else f"[{part.get('type', 'part')}]")
+    return "\n".join(part for part in parts if part)
+
+
+def count(usage: Any, *names: str) -> int:
+    """The sum of those counts of a usage record that are there."""
+    if not isinstance(usage, dict):
+        return 0
+    found = (usage.get(name) for name in names)
+    return sum(int(n) for n in found if isinstance(n, (int, float)) and not isinstance(n, bool) and 0 <= n < 1e15)
+
+
+def parsed(text: Any) -> Any:
+    """A tool's arguments: JSON in a string is unpacked."""
+    if isinstance(text, str):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return {"text": text}
+    return text

@@ -1,0 +1,67 @@
+"""What a task is: the contract. What agents may see (`Question`) and what graders may see (`Problem`) are two types, so no prompt
+can leak an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+WHERE: Mapping[str, Any] = {"where": True}  # metadata of a knob that says where things are, not what they are
+
+
+class ToolResult(NamedTuple):
+    """What a tool says to the agent, and how well it worked, from 0 to 1: 0 where nothing was found or the program failed, the
+    share of examples that pass, 1 otherwise. Rewards read the number, never the text."""
+
+    text: str
+    worked: float = 1.0
+
+
+Tool = Callable[..., ToolResult]  # a plain text is taken for a result that worked
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything a workflow receives. `answer_format` tells an agent how to write its answer; `materials` are given texts."""
+
+    id: str
+    text: str
+    domain: str = "math"
+    answer_format: str = ""
+    materials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A question with its gold answer. It stays with the task and the drivers."""
+
+    question: Question
+    gold: Any
+
+
+class Score(NamedTuple):
+    """A grade in [0, 1], why, and the answer as the grader read it (None: there was nothing to grade)."""
+
+    value: float
+    why: str
+    read: str | None = None
+
+
+class Task(Protocol):
+    """A frozen dataclass: its fields are the knobs. `tools` maps names to stateless functions from texts to a `ToolResult`; one
+    with a parameter `question` is given the episode's `Question` by the driver, never by an agent."""
+
+    @property
+    def tools(self) -> Mapping[str, Tool]: ...
+
+    @property
+    def splits(self) -> tuple[str, ...]: ...
+
+    def problems(self, split: str) -> Sequence[Problem]:
+        """The problems of a split, in a fixed order; ids are unique over all splits."""
+        ...
+
+    def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
+        """Grade a text as an answer to a problem. Never raises on a text, however strange."""
+        ...

@@ -1,0 +1,16 @@
+"""The corpus "atlas": the encyclopaedia of a generated world, to search without downloading anything."""
+
+from __future__ import annotations
+
+import functools
+
+from llm_marl_envs.tools.corpora.encyclopaedia import world_of
+from llm_marl_envs.tools.index import Index
+
+SEED, SIZE = 0, 1_000  # of the world that the name "atlas" stands for
+
+
+@functools.lru_cache(maxsize=8)
+def atlas_index(seed: int = SEED, size: int = SIZE) -> Index:
+    """A BM25 index of the articles of the world (seed, size), kept in memory."""
+    return Index.of(world_of(seed, size).articles)

@@ -1,0 +1,33 @@
+"""Answer a session's tool calls."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+
+from llm_marl_envs.errors import ToolFailed
+from llm_marl_envs.protocol import UseTool
+from llm_marl_envs.session import Session
+from llm_marl_envs.task import Question, Tool
+
+
+def use_tool(session: Session, tools: Mapping[str, Tool]) -> None:
+    """Answer the session's waiting tool call. A tool that cannot run ends the episode as FAILED."""
+    call = session.waiting[0]
+    assert isinstance(call, UseTool)
+    try:
+        session.reply(run_tool(call, session.play.question, tools))
+    except ToolFailed as bad:
+        session.fail(f"tool {call.tool}: {bad}")
+
+
+def run_tool(call: UseTool, question: Question, tools: Mapping[str, Tool]) -> str:
+    """The tool's text. A tool that has a parameter `question` is given the episode's, by the driver and never by an agent.
+
+    Raises ToolFailed if the tool cannot run or is not there.
+    """
+    tool = tools.get(call.tool)
+    if tool is None:
+        raise ToolFailed(f"the task has no tool {call.tool!r}; it has {', '.join(tools) or 'none'}")
+    given = {"question": question} if "question" in inspect.signature(tool).parameters else {}
+    return tool(**call.args, **given)

@@ -1,0 +1,1 @@
+"""Records of episodes: written, read, replayed, verified."""

@@ -1,0 +1,166 @@
+"""Whether a trace is what it claims to be: re-live it, look its question up, grade its answer again, compare.
+
+Nothing that the trace says about itself is believed. What passes is self-consistent, not authentic: that a model really said
+these texts is not shown, and token counts and seconds stay as reported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from llm_marl_envs.errors import DataError, MissingExtra, ReplayMismatch
+from llm_marl_envs.outcome import Outcome, outcome_of
+from llm_marl_envs.protocol import UseTool
+from llm_marl_envs.session import Session, Status
+from llm_marl_envs.spec import EnvSpec
+from llm_marl_envs.task import Problem, Question, Task
+from llm_marl_envs.tools.run import run_tool
+from llm_marl_envs.traces.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A trace that holds, with its outcome as graded here. The outcome of a FAILED one is no score."""
+
+    trace: Trace
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A trace that does not hold; each complaint says what was claimed and what was found."""
+
+    trace: Trace
+    complaints: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"trace {self.trace.id}, question {self.trace.question.id}: {'; '.join(self.complaints)}"
+
+
+def verified(
+    trace: Trace, task: Task, problems: Mapping[str, Problem] | None = None, *, tools: bool = False
+) -> Verified | Refused:
+    """Check a trace of `task`: its question, every event, its answer, status and score.
+
+    `problems` are those of the trace's split by id, for a caller with many traces. tools: run the tools again and hold the trace
+    to what they say, which only tools that always say the same can pass. Raises DataError if the task's data is not there, and
+    ToolFailed if a tool cannot run here: that says nothing about the trace.
+    """
+    if problems is None:
+        try:
+            problems = problems_by_id(task, trace.split)
+        except (DataError, MissingExtra):
+            raise
+        except Exception as bad:  # a trace is foreign data: whatever it breaks is a complaint, not a crash
+            return Refused(trace, (str(bad),))
+    problem = problems.get(trace.question.id) if isinstance(trace.question.id, str) else None
+    if problem is None:
+        return Refused(trace, (f"split {trace.split!r} has no question {trace.question.id!r}",))
+    if wrong := _altered(trace.question, problem.question):
+        return Refused(trace, wrong)
+    try:
+        session = trace.session()
+    except ReplayMismatch as bad:
+        return Refused(trace, (str(bad),))
+    except Exception as bad:
+        return Refused(trace, (f"replay stopped: {type(bad).__name__}: {bad}",))
+    if session.status is None:
+        return Refused(trace, ("the episode is not over",))
+    outcome = outcome_of(session, task, problem)
+    wrong = _claims(trace, session, outcome)
+    if tools and not wrong:
+        wrong = tuple(_invented(session, task))
+    return Refused(trace, wrong) if wrong else Verified(trace, outcome)
+
+
+def problems_by_id(task: Task, split: str) -> dict[str, Problem]:
+    """A split's problems by question id. Raises UnknownName if there is no such split."""
+    return {problem.question.id: problem for problem in task.problems(split)}
+
+
+def _altered(said: Question, true: Question) -> tuple[str, ...]:
+    """A changed text could be an easier question under the same id, so all of the question must be the task's."""
+    differ = [f.name for f in fields(Question) if getattr(said, f.name) != getattr(true, f.name)]
+    return tuple(
+        f"the question's {name} is {str(getattr(said, name))[:80]!r}, in the task it is {str(getattr(true, name))[:80]!r}"
+        for name in differ
+    )
+
+
+def _claims(trace: Trace, session: Session, outcome: Outcome) -> tuple[str, ...]:
+    wrong = []
+    if trace.status != outcome.status:
+        why = f" ({outcome.team.why})" if outcome.status is Status.FAILED else ""
+        wrong.append(f"claims status {_named(trace.status)}, replay gives {_named(outcome.status)}{why}")
+    if trace.answer != session.answer:
+        wrong.append(f"claims the answer {str(trace.answer)[:80]!r}, replay gives {str(session.answer)[:80]!r}")
+    if outcome.status is Status.FAILED:
+        # Only tools and graders fail. Otherwise a wrong episode could be cut short and called failed to be left out.
+        waiting = session.fork(len(session.replies)).call
+        if waiting is not None and type(waiting) is not UseTool:
+            wrong.append(f"claims to have failed, but no tool was at work: {waiting.agent} was asked")
+    elif trace.score != outcome.team.value:
+        wrong.append(f"claims score {trace.score}, graded {outcome.team.value:g} ({outcome.team.why})")
+    return tuple(wrong)
+
+
+def _invented(session: Session, task: Task) -> Iterator[str]:
+    """Tool results that the tools do not give."""
+    for i, (call, reply, _) in enumerate(session.events):
+        if isinstance(call, UseTool) and reply is not None:
+            again = run_tool(call, session.play.question, task.tools)
+            if again != reply.text:
+                yield f"event {i}: {call.tool} says {again!r:.80}, not {reply.text!r:.80}"
+
+
+def _named(status: Status | None) -> str:
+    return "unfinished" if status is None else str(status)
+
+
+class Verifier:
+    """Verifies traces of any environments; each task and each split's problems are looked up once.
+
+    A trace names its task and workflow, and loading one from somebody else's module runs that module. So only this package's
+    own are loaded, and those from the modules named in `plugins`. With `tools`, tools are run again.
+    """
+
+    def __init__(self, data_dir: str | Path | None = None, plugins: tuple[str, ...] = (), *, tools: bool = False):
+        self.data_dir, self.plugins, self.tools = data_dir, plugins, tools
+        self._tasks: dict[str, Task] = {}
+        self._problems: dict[tuple[str, str], dict[str, Problem]] = {}
+
+    def __call__(self, trace: Trace) -> Verified | Refused:
+        """Raises DataError or MissingExtra, naming the environment, if the task's data cannot be had here."""
+        try:
+            if stranger := self.stranger(trace.spec):
+                return Refused(trace, (f"{stranger!r} is somebody else's; name its module in plugins to load it",))
+            key = _key(trace.spec)
+            if key not in self._tasks:
+                self._tasks[key] = trace.spec.make_task(self.data_dir)
+            if (key, trace.split) not in self._problems:
+                self._problems[key, trace.split] = problems_by_id(self._tasks[key], trace.split)
+        except DataError as bad:
+            raise DataError(f"cannot score {trace.env_id}: {bad}") from bad
+        except MissingExtra:
+            raise
+        except Exception as bad:  # unknown names, impossible knobs, a split that is no text
+            return Refused(trace, (f"{trace.env_id} cannot be made: {bad}",))
+        return verified(trace, self._tasks[key], self._problems[key, trace.split], tools=self.tools)
+
+    def split_size(self, trace: Trace) -> int:
+        """How many problems the split of a trace that was verified here has."""
+        return len(self._problems.get((_key(trace.spec), trace.split), ()))
+
+    def stranger(self, spec: EnvSpec) -> str:
+        for name in (spec.task, spec.workflow):
+            module, colon, _ = name.partition(":")
+            if colon and module not in self.plugins:
+                return name
+        return ""
+
+
+def _key(spec: EnvSpec) -> str:
+    return json.dumps([spec.task, dict(spec.task_knobs)], sort_keys=True)

@@ -1,0 +1,190 @@
+"""No grader can be talked into paying: one list of undeserving replies, over all tasks."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from functools import cache
+
+import pytest
+from honesty import family_of, golds_of, pack
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llm_marl_envs import Problem, Question, Score, make_task
+from llm_marl_envs.catalog import names
+from llm_marl_envs.errors import ConfigError
+from llm_marl_envs.task import Task
+from llm_marl_envs.tasks.arithmetic import Arithmetic
+from llm_marl_envs.tools.sandbox import variants
+
+TASKS = names("llm_marl_envs.tasks")
+CODE = ("apps", "humaneval", "humanevalplus", "livecodebench", "mbpp", "mbppplus", "snippets")
+SECONDS = 2.0
+DATA = os.environ.get("LLM_MARL_DATA")
+REAL = (
+    "math500",
+    "aime24",
+    "aime25",
+    "gsm8k",
+    "hotpotqa",
+    "2wikimultihopqa",
+    "musique",
+    "bamboogle",
+    "humaneval",
+    "mbpp",
+)
+
+
+@cache
+def warmed(name: str, data_dir: str | None) -> Task:
+    """The task, with whatever its grader starts first already started."""
+    if name in CODE and all(variants().values()):
+        pytest.skip(f"no sandbox works here: {variants()}")
+    task = make_task(name, data_dir)
+    problem = task.problems(task.splits[0])[0]
+    task.grade(problem, "\\boxed{x + y}\n```python\npass\n```")
+    return task
+
+
+def graded(task: Task, problem: Problem, reply: str, kind: str = "answer") -> Score:
+    began = time.perf_counter()
+    score = task.grade(problem, reply, kind)
+    seconds = time.perf_counter() - began
+    assert seconds < SECONDS, f"{seconds:.1f} s for {reply[:80]!r} ({len(reply)} characters)"
+    assert isinstance(score, Score)
+    return score
+
+
+def paid(task: Task, problem: Problem) -> list[str]:
+    """What of the pack is paid; items of a program's own CPU time are short here, so that time counts too."""
+    found = []
+    for name, reply in pack(task, problem):
+        score = graded(task, problem, reply)
+        if score.value != 0.0:
+            found.append(
+                f"{problem.question.id}: {name}: {reply[:80]!r} is paid ({score}); gold {golds_of(problem)[:3]}"
+            )
+    return found
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_pack_is_worth_nothing(name, example_dir):
+    task = warmed(name, str(example_dir))
+    problems = task.problems(task.splits[-1])
+    assert not [line for problem in problems[:3] for line in paid(task, problem)]
+
+
+@pytest.mark.skipif(not DATA, reason="LLM_MARL_DATA is not set")
+@pytest.mark.parametrize("name", REAL)
+def test_the_pack_is_worth_nothing_on_real_problems(name):
+    task = warmed(name, None)
+    problems = task.problems(task.splits[-1])
+    sample = problems[:: max(1, len(problems) // (4 if name in CODE else 12))]
+    assert not [line for problem in sample for line in paid(task, problem)]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_other_kinds_are_graded_without_an_error(name, example_dir):
+    task = warmed(name, str(example_dir))
+    problem = task.problems(task.splits[-1])[0]
+    for kind in ("evidence", "verdict", "nonsense"):
+        for _, reply in pack(task, problem):
+            score = graded(task, problem, reply, kind)
+            assert 0.0 <= score.value <= 1.0
+            assert kind == "evidence" or score.value == 0.0, (kind, reply[:80], score)
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        "\\boxed{",
+        "}",
+        "{",
+        "7",
+        "-",
+        "1/2",
+        "\\frac",
+        "^",
+        "!",
+        ",",
+        " or ",
+        "not ",
+        "= ",
+        "x",
+        "\\sqrt{2}",
+        "\n",
+        "####",
+        "<answer>",
+        "</answer>",
+        "unknown",
+        "Answer: ",
+        "the ",
+        "```python\n",
+        "```",
+        "def f(x):\n    return x\n",
+        "\u200b",
+        "\u202e",
+        "�",
+        "\x00",
+        "é",
+        "(",
+        ")",
+        "[",
+        "]",
+        "\\text{",
+        "\\infty",
+        "\\int",
+        "\\sum_{i=1}^{9}",
+        "9" * 50,
+        "%",
+        "$",
+    ]
+)
+
+
+@pytest.mark.parametrize("name", ["math500", "gsm8k", "olympiadbench", "hotpotqa", "atlas", "snippets", "humaneval"])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(reply=st.lists(FRAGMENTS, max_size=14).map("".join), kind=st.sampled_from(["answer", "answer", "evidence"]))
+def test_graders_never_raise_and_are_never_slow(name, example_dir, reply, kind):
+    task = warmed(name, str(example_dir))
+    assert 0.0 <= graded(task, task.problems(task.splits[-1])[0], reply, kind).value <= 1.0
+
+
+@dataclass(frozen=True)
+class Generous(Arithmetic):
+    """Planted: pays for an answer anywhere in a reply."""
+
+    def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
+        return Score(float(str(problem.gold) in (text or "")), "contained")
+
+
+@dataclass(frozen=True)
+class LastBox(Arithmetic):
+    """Planted: the last of several boxes counts, whatever stands before it."""
+
+    def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
+        last = (text or "").rpartition("\\boxed{")[2].partition("}")[0]
+        return Score(float(last == str(problem.gold)), "last box")
+
+
+@pytest.mark.parametrize(
+    ("task", "caught"),
+    [
+        (Generous(), {"two boxes", "negated", "in a longer one", "unclosed", "every candidate as text"}),
+        (LastBox(), {"two boxes, the right one last", "a negated box", "every candidate"}),
+    ],
+)
+def test_the_pack_catches_generous_graders(task, caught):
+    problem = task.problems("train")[0]
+    found = {line.split(": ")[1] for line in paid(task, problem)}
+    assert caught <= found
+
+
+def test_few_items_are_left_out_and_families_are_told_apart(example_dir):
+    assert {family_of(make_task(name, example_dir)) for name in TASKS} == {"mathematics", "retrieval", "code"}
+    problem = Problem(Question("x/0", "What is 3 + 4?"), 7)
+    assert len(pack(Arithmetic(), problem)) > 35
+    assert len(pack(Arithmetic(), Problem(Question("x/0", "Is it 7?"), 7))) == len(pack(Arithmetic(), problem)) - 2
+    with pytest.raises(ConfigError):
+        make_task("dapo_math", config="de")
