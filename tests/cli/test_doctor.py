@@ -125,5 +125,5 @@ def test_details_are_printed_as_they_are(capsys):
 
 
 def test_torch_is_not_imported():
-    code = "import sys, llm_marl_envs.cli.main.doctor as d; d._installation(); print('torch' in sys.modules)"
+    code = "import sys, llm_marl_envs.cli.doctor as d; d._installation(); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
