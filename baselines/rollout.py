@@ -21,7 +21,7 @@ from llm_marl_envs.protocol import Ask, UseTool, Workflow
 from llm_marl_envs.rewards import Rule, rewards_of, team
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Play, Session
-from llm_marl_envs.task import Problem, Task
+from llm_marl_envs.task import Problem, Task, ToolResult
 from llm_marl_envs.tools.run import run_tool
 
 TOOLS_AT_ONCE = 32  # tools wait for servers and processes more than they compute
@@ -146,7 +146,7 @@ def _requests(live: list[_Running], route: PolicyRouter) -> tuple[list[Request],
     return requests, speakers
 
 
-def _run_tools(live: list[_Running], task: Task) -> Iterator[Future[str]]:
+def _run_tools(live: list[_Running], task: Task) -> Iterator[Future[ToolResult]]:
     """Run every waiting tool call of every session at once. Tools are stateless, so the order does not matter."""
     waiting = [
         (c, running.session.play.question) for running in live for c in running.session.waiting if type(c) is UseTool
@@ -159,7 +159,7 @@ def _run_tools(live: list[_Running], task: Task) -> Iterator[Future[str]]:
 
 
 def _reply(
-    live: list[_Running], answers: Iterator[tuple[Completion, tuple[str, str]]], found: Iterator[Future[str]]
+    live: list[_Running], answers: Iterator[tuple[Completion, tuple[str, str]]], found: Iterator[Future[ToolResult]]
 ) -> None:
     """Answer each session's wave in its own order: asks with the engine's completions, tools with what they found."""
     for running in live:
@@ -176,7 +176,8 @@ def _reply(
                 result = next(found)
                 if session.status is None:
                     try:
-                        session.reply(result.result())
+                        text, worked = result.result()
+                        session.reply(text, worked=worked)
                     except ToolFailed as bad:
                         session.fail(f"tool {call.tool}: {bad}")
             running.replied += 1

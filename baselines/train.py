@@ -37,6 +37,7 @@ from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Status
 from llm_marl_envs.spec import EnvSpec, check_tools, make_task, make_workflow
 from llm_marl_envs.stats.figures import team_figures
+from llm_marl_envs.stats.intervals import accuracy_of
 from llm_marl_envs.task import Problem, Task
 
 
@@ -197,7 +198,7 @@ def _describe(episodes: Sequence[Episode], usable: Sequence[Episode]) -> dict[st
     rewards = [sum(e.rewards.values()) / len(e.rewards) for e in usable]
     return {
         "reward": sum(rewards) / len(rewards) if rewards else 0.0,
-        "accuracy": sum(e.outcome.team.value for e in usable) / len(usable) if usable else 0.0,
+        "accuracy": accuracy_of((e.problem.question.id, e.outcome.team.value) for e in usable).mean if usable else 0.0,
         **team_figures([e.outcome for e in episodes]),
     }
 

@@ -19,7 +19,7 @@ from leaderboard.score import score as score_files
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.terminal import printable
 
-REPLAY = "Every trace was re-lived and re-graded here. That shows it self-consistent, not authentic: any text may be anybody's."
+REPLAY = "Every trace was replayed and graded again here. That shows it self-consistent, not authentic: any text may be anybody's."
 
 
 def score(
@@ -31,11 +31,11 @@ def score(
 ) -> None:
     """Replay and re-grade traces, and print one row per entry, best final accuracy first.
 
-    Nothing a trace says about itself is believed: each episode is lived again from its replies, its question is looked up in
+    Nothing a trace says about itself is believed: each episode is replayed from its replies, its question is looked up in
     the task, its answer is graded anew. What does not hold is refused, listed, and makes the exit status 1.
 
     Accuracy is that of the last step, with its 95% interval; peak is the best step's, drop is peak less final. Calls
-    and tokens are per episode, malformed is unreadable replies per call. Failed episodes (a tool or grader could not run)
+    and tokens are per episode, malformed is the share of calls of which a reading failed. Failed episodes (a tool or grader could not run)
     are counted apart; truncated ones count as wrong.
 
     Examples: `llm-marl score runs/demo`, `llm-marl score a.jsonl b.jsonl.gz --json`
@@ -89,13 +89,21 @@ def _cells(row: Row) -> tuple[str, ...]:
     at = "" if row.peak_step is None else f" at {row.peak_step}"
     lines = (
         (escape(row.entry), escape(printable(f"{row.env_id} {row.split} {knobs}".strip()))),
-        ("-" if isnan(row.accuracy.mean) else str(row.accuracy), f"{row.problems} of {row.split_size}{tries}"),
+        (_accuracy(row), f"{row.problems} of {row.split_size}{tries}"),
         (_number(100 * row.peak, ".1f", f"%{at}"), _number(100 * row.drop, ".1f")),
         (_number(row.calls, ".2f"), _number(row.tokens, ".0f")),
         (_number(100 * row.malformed, ".1f", "%"), str(row.truncated)),
         (str(row.failed), f"[red]{row.refused}[/]" if row.refused else "0"),
     )
     return tuple("\n".join(pair) for pair in lines)
+
+
+def _accuracy(row: Row) -> str:
+    if isnan(row.accuracy.mean):
+        return "-"
+    return (
+        str(row.accuracy) if row.episodes > 1 else f"{100 * row.accuracy.mean:.1f}% -"
+    )  # one episode tells no interval
 
 
 def _number(value: float, form: str, unit: str = "") -> str:

@@ -28,7 +28,7 @@ class Row:
 
     Accuracy, calls, tokens and all further figures are those of the last step; `peak` is the best accuracy of any step (the
     earliest, if several are equal), `drop` is peak less final. calls and tokens (as reported) are per episode, malformed
-    is unreadable replies per call. Failed episodes are in no figure but `failed`; truncated ones count as wrong.
+    is the share of calls that could not be read. Failed episodes are in no figure but `failed`; truncated ones count as wrong.
     """
 
     entry: str
@@ -170,7 +170,7 @@ def _row(entry: _Entry) -> Row:
         peak_step=peak_step,
         calls=figures.get("calls", float("nan")),
         tokens=figures.get("tokens", float("nan")),
-        malformed=figures["malformed"] if scored else float("nan"),
+        malformed=figures.get("malformed", float("nan")),
         truncated=sum(outcome.status is Status.TRUNCATED for _, outcome in scored),
         failed=len(episodes) - len(scored),
         refused=entry.refused,

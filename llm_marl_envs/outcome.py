@@ -1,19 +1,19 @@
-"""What came of a finished session: every claim graded, the team's score, and what each agent spent."""
+"""The graded result of a finished session: every claim with its grade, the team's score, and what each agent spent."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed
-from llm_marl_envs.session import Session, Status
+from llm_marl_envs.session import Event, Session, Status
 from llm_marl_envs.task import Problem, Score, Task
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an episode: the team's score, every claim with its grade in order, and what each agent spent."""
+    """The graded result of an episode: the team's score, every claim with its grade in order, and what each agent spent."""
 
     status: Status
     team: Score
@@ -21,10 +21,15 @@ class Outcome:
     agents: tuple[str, ...]  # the whole roster
     calls: Mapping[str, int]  # agent -> replies
     tokens: Mapping[str, int]  # agent -> prompt and reply tokens
-    malformed: int  # replies that their reader could not parse
+    malformed: int  # calls of which at least one reading failed
     session: Session | None = field(
         default=None, repr=False, compare=False
     )  # what happened, for rules that look closer
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """What happened, in order; nothing where the session is not kept."""
+        return self.session.events if self.session else ()
 
     def own(self, agent: str) -> float | None:
         """The mean grade of an agent's own claims, or None if it claimed nothing."""
@@ -33,7 +38,11 @@ class Outcome:
 
 
 def outcome_of(session: Session, task: Task, problem: Problem) -> Outcome:
-    """Grade a session that is over. A grader that crashes makes the episode FAILED, not wrong."""
+    """Grade a session that is over. A grader that crashes makes the episode FAILED, not wrong.
+
+    A call is malformed once, however much of it could not be read: the workflow says so (`Malformed`), or an answer or verdict
+    that its agent claimed cannot be read. (Evidence is a tool's text.)
+    """
     status = session.status
     if status is None:
         raise ValueError(f"{session!r} is not over; only finished episodes have an outcome")
@@ -41,7 +50,7 @@ def outcome_of(session: Session, task: Task, problem: Problem) -> Outcome:
     tokens: dict[str, int] = {}
     answers: dict[str, Score] = {}  # drafts are often claimed, judged and returned: each text is graded once
     claims: list[tuple[Claim, Score]] = []
-    malformed = 0
+    unreadable: set[tuple[str, int]] = set()  # (agent, which of its calls)
     try:
         call: Any
         reply: Any
@@ -63,10 +72,10 @@ def outcome_of(session: Session, task: Task, problem: Problem) -> Outcome:
                 if call.kind == "verdict":
                     score = _VERDICTS.get((call.text, score.value >= 1.0), _NO_VERDICT)
                 claims.append((call, score))
-                if score.read is None:
-                    malformed += 1
-            elif kind is Malformed:
-                malformed += 1
+                if score.read is None and call.kind != "evidence" and call.agent in calls:
+                    unreadable.add((call.agent, calls[call.agent]))
+            elif kind is Malformed and call.agent in calls:
+                unreadable.add((call.agent, calls[call.agent]))
         answer = session.answer
         if answer is None:
             team = Score(0.0, session.why or "the team gave no answer")
@@ -74,7 +83,9 @@ def outcome_of(session: Session, task: Task, problem: Problem) -> Outcome:
             team = task.grade(problem, answer)
     except Exception as bad:  # a grader's bug must not be paid or punished as an answer
         status, team, claims = Status.FAILED, Score(0.0, f"the grader failed: {type(bad).__name__}: {bad}"), []
-    return Outcome(status, team, tuple(claims), session.play.workflow.roster.names, calls, tokens, malformed, session)
+    return Outcome(
+        status, team, tuple(claims), session.play.workflow.roster.names, calls, tokens, len(unreadable), session
+    )
 
 
 _VERDICTS = {

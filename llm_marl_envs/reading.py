@@ -81,6 +81,18 @@ def chosen(reply: str, choices: tuple[str, ...]) -> str | None:
     return next((choice for choice in choices if choice.casefold() == word), None)
 
 
+def passages_in(found: str) -> list[str]:
+    """The passages in a search tool's text: its lines `Doc 1(Title: "Oslo") Oslo is ...`, without their numbers. A tool that
+    writes otherwise is taken line by line."""
+    lines = [line.strip() for line in found.splitlines() if line.strip()]
+    numbered = [match[1] for line in lines if (match := _PASSAGE.match(line))]
+    return numbered or [line for line in lines if line != NOTHING_FOUND]
+
+
+_PASSAGE = re.compile(r"Doc [0-9]{1,4}(\(Title: .*)")
+NOTHING_FOUND = "No passage was found."
+
+
 # Verdicts.
 
 

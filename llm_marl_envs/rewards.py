@@ -16,7 +16,8 @@ from llm_marl_envs.errors import ConfigError, UnknownName
 from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.protocol import Ask, Claim, ClaimKind, UseTool
 from llm_marl_envs.reading import is_abstention
-from llm_marl_envs.session import Event, Status
+from llm_marl_envs.session import Status
+from llm_marl_envs.stats.figures import speed_up
 from llm_marl_envs.task import Score
 
 Rule = Callable[[Outcome], dict[str, float]]
@@ -139,34 +140,21 @@ def tool_use(
 ) -> Rule:
     """R5, tool use: for each use `success` times how well it worked, less `cost`. Agents that used none get 0.
 
-    worked: from the call and the tool's text to a number from 0 to 1; by default `tool_worked`. Add it to a rule about the
-    answer with `hybrid`: alone it pays for using tools.
+    worked: from the call and the tool's text to a number from 0 to 1; by default what the tool itself said (`ToolResult`). Add it
+    to a rule about the answer with `hybrid`: alone it rewards using tools.
 
     Worked example: two searches, one of which found nothing -> 0.1 - 2 * 0.02 = 0.06.
     """
-    judge = worked or tool_worked
 
     def paid(outcome: Outcome) -> dict[str, float]:
         sums = dict.fromkeys(outcome.agents, 0.0)
-        for call, reply, _ in _events(outcome):
+        for call, reply, _ in outcome.events:
             if isinstance(call, UseTool) and reply is not None:
-                sums[call.agent] += success * judge(call, reply.text) - cost
+                how_well = reply.worked if worked is None else worked(call, reply.text)
+                sums[call.agent] += success * how_well - cost
         return sums
 
     return paid
-
-
-def tool_worked(call: UseTool, text: str) -> float:
-    """How well a use of the built-in tools worked, read off their text: 0 where nothing was found, printed or run or a program
-    failed, the share of examples that pass, 1 otherwise."""
-    if passed := _PASSED.match(text):
-        return int(passed[1]) / int(passed[2])
-    failed = text.startswith(_NOTHING) or "Traceback (most recent call last)" in text or "\nStopped: " in f"\n{text}"
-    return float(bool(text.strip()) and not failed)
-
-
-_PASSED = re.compile(r"([0-9]{1,6}) of ([1-9][0-9]{0,5}) examples pass\.")
-_NOTHING = ("No passage was found.", "(no output)", "Not run: ", "The problem statement shows no example")
 
 
 def verifier(outcome: Outcome) -> dict[str, float]:
@@ -206,23 +194,8 @@ def orchestration(*, faster: float = 0.1, coverage: float = 0.1, gain: float = 0
 
 def leads(outcome: Outcome) -> frozenset[str]:
     """Who was asked to decide or to aggregate."""
-    calls = (event.call for event in _events(outcome))
+    calls = (event.call for event in outcome.events)
     return frozenset(call.agent for call in calls if isinstance(call, Ask) and call.kind in ("decision", "aggregate"))
-
-
-def speed_up(outcome: Outcome) -> float:
-    """All work over the critical path, from 1: in seconds if calls were timed, else in calls. A wave's calls run at once, and
-    waves wait for one another, so the critical path is the sum of the slowest call of each wave.
-
-    Worked example: three workers of 2, 3 and 4 s at once, then one of 1 s -> 10 / 5 = 2.
-    """
-    calls = [(event.wave, event.reply.seconds) for event in _events(outcome) if event.reply is not None]
-    if not any(seconds for _, seconds in calls):
-        calls = [(wave, 1.0) for wave, _ in calls]
-    slowest: dict[int, float] = {}
-    for wave, seconds in calls:
-        slowest[wave] = max(seconds, slowest.get(wave, 0.0))
-    return sum(seconds for _, seconds in calls) / sum(slowest.values()) if calls else 1.0
 
 
 def split_coverage(outcome: Outcome) -> float:
@@ -235,7 +208,7 @@ def split_coverage(outcome: Outcome) -> float:
     if outcome.session is None:
         return 0.0
     asked = _words(outcome.session.play.question.text)
-    said = [e.reply.text for e in _events(outcome) if isinstance(e.call, Ask) and e.reply and e.call.kind == "decision"]
+    said = [e.reply.text for e in outcome.events if isinstance(e.call, Ask) and e.reply and e.call.kind == "decision"]
     return len(asked & _words("\n".join(said))) / len(asked) if asked else 0.0
 
 
@@ -244,7 +217,7 @@ def aggregation_gain(outcome: Outcome) -> float:
 
     Worked example: workers wrong, wrong and right, the team wrong -> -1: the right answer was there and was lost.
     """
-    voices = {e.call.agent for e in _events(outcome) if isinstance(e.call, Ask) and e.call.kind == "aggregate"}
+    voices = {e.call.agent for e in outcome.events if isinstance(e.call, Ask) and e.call.kind == "aggregate"}
     last = {c.agent: score.value for c, score in outcome.claims if c.kind == "answer" and c.agent not in voices}
     return outcome.team.value - max(last.values()) if last else 0.0
 
@@ -322,14 +295,10 @@ def _or_team(outcome: Outcome, found: Mapping[str, float | None]) -> dict[str, f
     return {agent: outcome.team.value if value is None else value for agent, value in values.items()}
 
 
-def _events(outcome: Outcome) -> list[Event]:
-    return outcome.session.events if outcome.session else []
-
-
 def _claims_in_time(outcome: Outcome) -> Iterator[tuple[int, tuple[Claim, Score]]]:
     """Each claim with the place of its agent's latest reply among the session's replies."""
     graded, replied, latest = iter(outcome.claims), 0, {}
-    for call, reply, _ in _events(outcome):
+    for call, reply, _ in outcome.events:
         if reply is not None:
             if isinstance(call, Ask):
                 latest[call.agent] = replied

@@ -48,12 +48,13 @@ class Limits:
 
 
 class Reply(NamedTuple):
-    """The answer to one call, with what it cost."""
+    """The answer to one call, with what it cost. `worked` says of a tool's answer how well the tool worked, from 0 to 1."""
 
     text: str
     prompt_tokens: int = 0
     reply_tokens: int = 0
     seconds: float = 0.0
+    worked: float = 1.0
 
 
 class Event(NamedTuple):
@@ -176,7 +177,9 @@ class Session:
                     break
         return chat[::-1]
 
-    def reply(self, text: str, prompt_tokens: int = 0, reply_tokens: int = 0, seconds: float = 0.0) -> None:
+    def reply(
+        self, text: str, prompt_tokens: int = 0, reply_tokens: int = 0, seconds: float = 0.0, worked: float = 1.0
+    ) -> None:
         """Answer the first waiting call. Raises SessionOver if nothing is waiting."""
         if self.status is not None:
             raise SessionOver(
@@ -184,7 +187,7 @@ class Session:
                 f"start a new one, or fork() an earlier turn"
             )
         call = self._wave[self._next]
-        said = _new(Reply, (text, prompt_tokens, reply_tokens, seconds))
+        said = _new(Reply, (text, prompt_tokens, reply_tokens, seconds, worked))
         self.events.append(_new(Event, (call, said, self.turns)))
         self._next += 1
         if type(call) is Ask:
@@ -208,7 +211,7 @@ class Session:
         self._end(Status.FAILED, None, why)
 
     def fork(self, turn: int | None = None) -> Session:
-        """A new session that has lived through the first `turn` replies of this one (all of them by default)."""
+        """A new session that has replayed the first `turn` replies of this one (all of them by default)."""
         if turn is None:
             return Session(self.play, self.replies, failure=self.why if self.status is Status.FAILED else "")
         if not 0 <= turn <= len(self.replies):

@@ -18,7 +18,7 @@ class ToolResult(NamedTuple):
     worked: float = 1.0
 
 
-Tool = Callable[..., ToolResult]  # a plain text is taken for a result that worked
+Tool = Callable[..., ToolResult | str]  # a plain text is a result that worked
 
 
 @dataclass(frozen=True, slots=True)

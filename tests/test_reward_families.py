@@ -12,7 +12,6 @@ from toys import Capitals
 
 from llm_marl_envs import Outcome, Play, Score, Session, make_workflow, minus_cost, own, team
 from llm_marl_envs.outcome import outcome_of
-from llm_marl_envs.protocol import UseTool
 from llm_marl_envs.rewards import (
     RULES,
     accepted_evidence,
@@ -25,13 +24,12 @@ from llm_marl_envs.rewards import (
     progress,
     reward_rule,
     rewards_of,
-    speed_up,
     split_coverage,
     tool_use,
-    tool_worked,
     verifier,
 )  # fmt: skip
 from llm_marl_envs.session import Reply
+from llm_marl_envs.stats.figures import speed_up
 from llm_marl_envs.task import Problem, Question
 from llm_marl_envs.testing import play_randomly
 
@@ -125,31 +123,9 @@ def test_tool_use():
     assert reward_rule("tool_use")(found) == {"searcher_0": pytest.approx(1.08), "generator_0": 1.0}
     twice = outcome(
         make_workflow("search_answer", turns=2),
-        "<search>Peru</search>", "No passage was found.", "<search>Lima</search>", "Doc 1(Title: a) b", "Lima",
+        "<search>Peru</search>", Reply("No passage was found.", worked=0.0), "<search>Lima</search>", "Doc 1(Title: a) b", "Lima",
     )  # fmt: skip
     assert tool_use(success=0.1, cost=0.02)(twice)["searcher_0"] == pytest.approx(0.06)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("12\n", 1.0),
-        ("", 0.0),
-        (" \n", 0.0),
-        ("(no output)", 0.0),
-        ("No passage was found.", 0.0),
-        ("Not run: a program of 99999999 characters; at most 100000 are run.", 0.0),
-        ("Traceback (most recent call last):\n  ...\nZeroDivisionError", 0.0),
-        ("1\n2\nStopped: used 5 s of CPU.", 0.0),
-        ("Stopped: used 5 s of CPU.", 0.0),
-        ("He said: Stopped: no", 1.0),
-        ("1 of 4 examples pass.\nExample 2: ...", 0.25),
-        ("3 of 3 examples pass.", 1.0),
-        ("0 of 0 examples pass.", 1.0),
-    ],
-)
-def test_what_tools_say_about_their_success(text, value):
-    assert tool_worked(UseTool("a_0", "python", {"code": "1"}), text) == value
 
 
 def test_verifier():

@@ -15,6 +15,7 @@ from typing import Any
 from llm_marl_envs import rewards
 from llm_marl_envs.catalog import find_class, names
 from llm_marl_envs.spec import make_task, missing_tools
+from llm_marl_envs.stats import figures
 from llm_marl_envs.task import Problem, Question
 from llm_marl_envs.tasks.families.dataset import Card, DatasetTask
 
@@ -171,10 +172,10 @@ FAMILIES: dict[str, tuple[Any, ...]] = {
     "R2: individual": (rewards.own,),
     "R3: role-specific": (rewards.by_role, rewards.dac, rewards.accepted_evidence, rewards.justified_answer),
     "R4: process": (rewards.process, rewards.progress, rewards.accepted_progress),
-    "R5: tool use": (rewards.tool_use, rewards.tool_worked),
+    "R5: tool use": (rewards.tool_use,),
     "R6: debate and verification": (rewards.verifier,),
     "R7: orchestration": (
-        rewards.orchestration, rewards.speed_up, rewards.split_coverage, rewards.aggregation_gain,
+        rewards.orchestration, figures.speed_up, rewards.split_coverage, rewards.aggregation_gain,
     ),
     "R8: hybrid local and global": (rewards.hybrid, rewards.minus_cost),
 }  # fmt: skip

@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,16 +18,20 @@ from rich.progress import track
 from rich.table import Table
 
 from llm_marl_envs.errors import ConfigError, DataError, MissingExtra, ReplayMismatch, TraceError, WriteFailed
+from llm_marl_envs.orchestration.export import to_orchestration
 from llm_marl_envs.orchestration.importers import read_transcript
 from llm_marl_envs.orchestration.page import write_page
 from llm_marl_envs.orchestration.schema import View, check_view
-from llm_marl_envs.stats.intervals import bootstrap
+from llm_marl_envs.session import Status
+from llm_marl_envs.stats.figures import CASES, SHARES
+from llm_marl_envs.stats.intervals import mean_of
 from llm_marl_envs.terminal import printable
 from llm_marl_envs.traces.files import read_traces
 from llm_marl_envs.traces.trace import Trace
 from llm_marl_envs.traces.verify import Refused, Verified, Verifier
 
 OUT, ERR = Console(), Console(stderr=True)
+_GRADES = ("team", "answer", "verdict", "evidence")  # reward channels that are mean grades, from 0 to 1
 SHOWN = 20  # complaints listed before the rest is only counted
 
 
@@ -45,7 +50,7 @@ def trace(
 ) -> None:
     """Check, measure, export or show recorded episodes, or import transcripts of other systems.
 
-    check: re-live and re-grade every trace, and hold forks to their parents; exit status 1 if one does not hold.
+    check: replay and grade every trace again, and hold forks to their parents; exit status 1 if one does not hold.
     stats: the metrics of docs/traces.md with 95% intervals, per environment; with --out as JSON lines.
     export: write the public orchestration-trace schema, one JSON object a line.
     show: write one self-contained HTML page: timeline, prompts and replies, replay, search, comparison.
@@ -112,7 +117,7 @@ def views_of(files: Iterable[Path], verifier: Verifier | None = None, *, texts: 
                     ungraded.add(trace.env_id)
                     warnings.warn(f"claims are not graded: {bad}", stacklevel=2)
             try:
-                yield trace.to_orchestration(outcome, texts=texts)
+                yield to_orchestration(trace, outcome, texts=texts)
             except TraceError as bad:
                 warnings.warn(f"left out: {bad}", stacklevel=2)
 
@@ -174,11 +179,17 @@ def _complaint(trace: Trace, verifier: Verifier, grade: bool) -> str:
 
 def _stats(views: Iterable[View], out: Path | None) -> None:
     found: dict[str, list[View]] = {}
+    failed = 0
     for view in views:
+        if any(event.get("status") == Status.FAILED for event in view["events"]):
+            failed += 1
+            continue
         figures = {kind: view[kind] for kind in ("rewards", "costs")} | {"metrics": view.get("metrics", {})}
         found.setdefault(view.get("system", "unknown"), []).append(figures)
     if not found:
-        raise TraceError("no episodes in these files")
+        raise TraceError(f"no episodes in these files{f' but {failed} that failed' if failed else ''}")
+    if failed:
+        warnings.warn(f"{failed} episodes failed (a tool or grader could not run); they are in no figure", stacklevel=2)
     rows = [row for system, episodes in found.items() for row in _figures(system, episodes)]
     if out is not None:
         _write(out, rows)
@@ -189,10 +200,9 @@ def _stats(views: Iterable[View], out: Path | None) -> None:
             table.add_column(name, justify="left" if name in ("", "figure") else "right", no_wrap=True)
         for row in rows:
             if row["system"] == system:
-                mean, low, high = (f"{row[name]:.4g}" for name in ("mean", "low", "high"))
-                table.add_row(
-                    row["kind"], escape(printable(row["figure"])), mean, f"{low} to {high}", str(row["episodes"])
-                )
+                interval = "-" if row["low"] is None else f"{row['low']:.4g} to {row['high']:.4g}"
+                name = escape(printable(row["figure"]))
+                table.add_row(row["kind"], name, f"{row['mean']:.4g}", interval, str(row["episodes"]))
         OUT.print(table)
     OUT.print("What the metrics mean: docs/traces.md")
 
@@ -200,10 +210,13 @@ def _stats(views: Iterable[View], out: Path | None) -> None:
 def _figures(system: str, episodes: Sequence[View]) -> Iterator[dict[str, Any]]:
     for kind in ("rewards", "costs", "metrics"):
         for name in dict.fromkeys(name for episode in episodes for name in episode[kind]):
-            values = [float(episode[kind][name]) for episode in episodes if name in episode[kind]]
-            yield {"system": system, "kind": kind[:-1], "figure": name, "episodes": len(values)} | asdict(
-                bootstrap(values)
-            )
+            having = [episode for episode in episodes if name in episode[kind]]
+            values = [float(episode[kind][name]) for episode in having]
+            cases = [episode["costs"].get(CASES[name], 1) for episode in having] if name in CASES else None
+            share = name in SHARES or (kind == "rewards" and name in _GRADES)
+            interval = mean_of(values, share=share, weights=cases)
+            ends = {end: None if isnan(x) else x for end, x in asdict(interval).items()}
+            yield {"system": system, "kind": kind[:-1], "figure": name, "episodes": len(values)} | ends
 
 
 def _picked(views: Iterable[View], pick: Sequence[str], limit: int) -> list[View]:

@@ -1,35 +1,68 @@
-"""The public orchestration-trace schema (survey of RL for LLM teams, arXiv 2605.02801): its words, its rules, its order."""
+"""The public orchestration-trace schema (survey of RL for LLM teams, arXiv 2605.02801): its words, how a graph is written in it,
+and its rules."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Any, get_args
+
+from llm_marl_envs.graph import EdgeType, EventType, Graph, GraphEvent
 
 View = dict[str, Any]
-EVENT_TYPES = (
-    "orchestrator_decision", "spawn", "despawn", "message", "tool_call", "tool_result", "return", "aggregate",
-    "human_intervention", "safety_event",
-)  # fmt: skip
-EDGE_TYPES = ("temporal", "causal", "spawn", "message", "tool_dependency", "return", "aggregate", "safety_flow")
+EVENT_TYPES: tuple[str, ...] = get_args(EventType)
+EDGE_TYPES: tuple[str, ...] = get_args(EdgeType)
 TOPOLOGIES = (
     "centralized", "planner_executor_critic", "debate", "swarm", "hierarchical", "harness", "mixed", "unknown",
 )  # fmt: skip
 
 
-def in_order(
-    events: list[dict[str, Any]], edges: Mapping[tuple[int, int], str]
-) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Events by time, and edges between their places as the schema's objects. An event that nothing led to is said to come, in
-    time, after the one before it."""
-    order = sorted(range(len(events)), key=lambda place: events[place]["t"])
-    into = {target for _, target in edges}
-    after = {(before, place): "temporal" for before, place in pairwise(order) if place not in into}
-    written = [
-        {"src": events[source]["id"], "dst": events[target]["id"], "type": kind}
-        for (source, target), kind in {**edges, **after}.items()
-    ]
-    return [events[place] for place in order], written
+def view_of(graph: Graph, *, trace_id: str, task_id: str, system: str, topology: str) -> View:
+    """A graph as JSON data in the schema, without rewards and metrics."""
+    costs = graph.costs
+    written = {
+        "tokens": costs.tokens, "wall_clock_s": costs.wall_s, "tool_calls": costs.tool_calls, "messages": costs.messages,
+        "calls": costs.calls,
+    }  # fmt: skip
+    return {
+        "trace_id": trace_id,
+        "task_id": task_id,
+        "system": system,
+        "topology": topology,
+        "events": [_written(event) for event in graph.events],
+        "edges": [{"src": f"e{e.source}", "dst": f"e{e.target}", "type": e.type} for e in graph.edges],
+        "rewards": {},
+        "costs": written | ({} if costs.work_s is None else {"work_s": costs.work_s}),
+        "metrics": {},
+    }
+
+
+def _written(event: GraphEvent) -> dict[str, Any]:
+    out: dict[str, Any] = {"id": f"e{event.number}", "t": event.t, "type": event.type, "agent": event.agent}
+    if event.wave is not None:
+        out["wave"] = event.wave
+    named = {
+        "role": event.agent.rpartition("_")[0], "from": event.origin, "to": event.to, "tool": event.tool, "human": event.human,
+        "seconds": event.seconds, "choices": list(event.choices), "malformed": event.malformed,
+    }  # fmt: skip
+    out |= {name: value for name, value in named.items() if value}
+    given = {"args": event.args, "prompt": event.prompt, "text": event.text, "worked": event.worked}
+    out |= {name: value for name, value in given.items() if value is not None}
+    if event.text is not None:
+        digest = blake2b(event.text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        out["content_ref"] = f"blake2b:{digest}"
+    if event.type == "tool_result":
+        out["trusted"] = False
+    if event.tokens:
+        out["prompt_tokens"], out["reply_tokens"] = event.prompt_tokens, event.reply_tokens
+    if event.claims:
+        out["claims"] = []
+        for claim, score in event.claims:
+            about = {"about": claim.about} if claim.about else {}
+            # not why it was graded so: reasons name the right answer
+            grade = {} if score is None else {"grade": score.value, "read": score.read}
+            out["claims"].append({"kind": claim.kind, "text": claim.text} | about | grade)
+    return out
 
 
 def check_view(view: Any) -> list[str]:

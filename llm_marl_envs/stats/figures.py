@@ -1,40 +1,186 @@
-"""Figures of episodes."""
+"""The figures of episodes: each is defined here, once, for one episode and for many.
+
+An `Outcome` gives what needs grades (`counts`), a `Graph` what follows from who waited for whom (`shape`). A figure of many
+episodes is the sum over their cases divided by the number of cases, failed episodes left out.
+
+The survey of RL for LLM teams (arXiv 2605.02801) names `task_success`, `parallelism_efficiency`, `protocol_overhead` and
+`error_amplification` without defining them; correction and preservation are TRACER's (arXiv 2605.28699), abstention accuracy
+follows the reward of DAC's generator (arXiv 2606.10684).
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import NamedTuple
 
+from llm_marl_envs.graph import CALLS, Graph, GraphEvent, graph_of
 from llm_marl_envs.outcome import Outcome
+from llm_marl_envs.reading import is_abstention
 from llm_marl_envs.session import Status
+
+FIGURES = {
+    "task_success": "The team's score, from 0 to 1.",
+    "calls": "Agents' calls per episode.",
+    "tokens": "Prompt and reply tokens per episode, as reported.",
+    "malformed": "Agents' calls of which at least one reading failed (an answer or verdict that was claimed, or what the workflow asked for), per call.",
+    "truncated": "Share of episodes that ran out of their budget.",
+    "first_draft": "The score of the first answer that was claimed.",
+    "accept_if_right": "Verdicts on right answers: share that said right.",
+    "reject_if_wrong": "Verdicts on wrong answers: share that said wrong.",
+    "correction": "Share of episodes whose first readable answer was wrong and the team's is right. All episodes count.",
+    "preservation": "Share of episodes whose first readable answer was right and the team's is right. All episodes count.",
+    "error_amplification": "How much worse the team is than its average member: max(0, mean of the members' last answers' grades - team's score).",
+    "abstention_accuracy": "Answers given on evidence: share that abstained if and only if the evidence was insufficient.",
+    "critical_path_calls": "Calls of agents and tools on the longest chain of causes: the fewest that must wait for one another.",
+    "critical_path_s": "Seconds of the chain of causes that takes longest. Only where calls were timed.",
+    "speed_up": "All work over the critical path: in seconds where calls were timed, in calls elsewhere. 1 is one after the other.",
+    "parallelism_efficiency": "speed_up over the most calls that were ever open at once: 1 if parallel branches are equally long.",
+    "protocol_overhead": "Share of agents' tokens spent on decisions (whom to ask, when to stop), not on the work. In calls where no tokens were counted.",
+    "free_riding": "Share of answers and reports of evidence that no other agent read and that are not the team's answer.",
+}
+SHARES = frozenset(FIGURES) - {"calls", "tokens", "critical_path_calls", "critical_path_s", "speed_up"}  # from 0 to 1
+CASES = {"malformed": "calls"}  # figures of which an episode has more cases than one, and what counts them
+_READ = frozenset(("message", "return", "aggregate", "tool_dependency"))
+
+
+class Count(NamedTuple):
+    """A figure before it is divided: a sum over cases. (3.0, 4): three of four."""
+
+    total: float
+    cases: float
+
+
+def counts(outcome: Outcome) -> dict[str, Count]:
+    """What one episode counts for each figure that needs no graph; figures without a case are left out.
+
+    Worked example: drafts wrong and then right, the one verdict true, 3 calls, all readable -> first_draft 0 of 1, correction 1 of
+    1, preservation 0 of 1, reject_if_wrong 1 of 1, malformed 0 of 3.
+    """
+    team, calls = outcome.team.value, sum(outcome.calls.values())
+    found = {
+        "calls": Count(calls, 1),
+        "tokens": Count(sum(outcome.tokens.values()), 1),
+        "truncated": Count(outcome.status is Status.TRUNCATED, 1),
+    }
+    if calls:
+        found["malformed"] = Count(outcome.malformed, calls)
+    answers = [(claim, score) for claim, score in outcome.claims if claim.kind == "answer"]
+    readable = next((score.value for _, score in answers if score.read is not None), None)
+    found["correction"] = Count(readable is not None and readable < 1 <= team, 1)
+    found["preservation"] = Count(readable is not None and readable >= 1 and team >= 1, 1)
+    if answers:
+        found["first_draft"] = Count(answers[0][1].value, 1)
+        last = {claim.agent: score.value for claim, score in answers}
+        found["error_amplification"] = Count(max(0.0, fmean(last.values()) - team), 1)
+    verdicts: dict[str, list[float]] = defaultdict(list)
+    sufficient, justified = None, []
+    for claim, score in outcome.claims:
+        if claim.kind == "verdict" and score.read is not None:
+            of_right = (claim.text == "right") == (score.value >= 1)
+            verdicts["accept_if_right" if of_right else "reject_if_wrong"].append(score.value)
+        elif claim.kind == "evidence":
+            sufficient = score.value >= 1.0
+        elif claim.kind == "answer" and sufficient is not None:
+            justified.append(is_abstention(claim.text) != sufficient)
+    found |= {name: Count(sum(grades), len(grades)) for name, grades in verdicts.items()}
+    if justified:
+        found["abstention_accuracy"] = Count(fmean(justified), 1)
+    return found
 
 
 def team_figures(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """How a team came to its answers, over episodes that did not fail. Rates without a case are left out.
+    """The figures of episodes that did not fail, and `failed`, the number of those that did. Without a case they are left out."""
+    played = [counts(outcome) for outcome in outcomes if outcome.status is not Status.FAILED]
+    return ratios(played) | {"failed": float(len(outcomes) - len(played))}
 
-    first_draft: the first answer claimed was right. accept_if_right, reject_if_wrong: verdicts on right and wrong answers
-    that were true. correction, preservation (TRACER): first wrong and final right, first right and final right, as shares of
-    all episodes. calls, tokens: per episode. malformed: unreadable replies per call.
+
+def ratios(episodes: Iterable[Mapping[str, Count]]) -> dict[str, float]:
+    """Sums over cases, divided."""
+    totals: dict[str, float] = defaultdict(float)
+    cases: dict[str, float] = defaultdict(float)
+    for episode in episodes:
+        for name, (total, number) in episode.items():
+            totals[name] += total
+            cases[name] += number
+    return {name: totals[name] / cases[name] for name in totals}
+
+
+def speed_up(outcome: Outcome) -> float:
+    """All work of an episode over its critical path, from 1: the `speed_up` of its graph.
+
+    Worked example: three workers of 2, 3 and 4 s at once, then one of 1 s -> 10 / 5 = 2.
     """
-    played = [o for o in outcomes if o.status is not Status.FAILED]
-    shares: dict[str, list[float]] = defaultdict(list)
-    calls = 0
-    for outcome in played:
-        spent = sum(outcome.calls.values())
-        calls += spent
-        shares["calls"].append(spent)
-        shares["tokens"].append(sum(outcome.tokens.values()))
-        first = next((score.value for claim, score in outcome.claims if claim.kind == "answer"), None)
-        if first is not None:
-            shares["first_draft"].append(first)
-            shares["correction"].append(float(first < 1 <= outcome.team.value))
-            shares["preservation"].append(float(first >= 1 <= outcome.team.value))
-        for claim, score in outcome.claims:
-            if claim.kind == "verdict":
-                was_right = (claim.text == "right") == (score.value >= 1)
-                shares["accept_if_right" if was_right else "reject_if_wrong"].append(score.value)
-    figures = {name: sum(values) / len(values) for name, values in shares.items()}
-    figures["malformed"] = sum(o.malformed for o in played) / calls if calls else 0.0
-    figures["truncated"] = sum(o.status is Status.TRUNCATED for o in played) / len(played) if played else 0.0
-    figures["failed"] = float(len(outcomes) - len(played))
-    return figures
+    if outcome.session is None:
+        return 1.0
+    return shape(graph_of(outcome.session.events, outcome.session.play.question)).get("speed_up", 1.0)
+
+
+def shape(graph: Graph) -> dict[str, float]:
+    """The figures of one graph; those that do not apply (no calls, no times, no claims) are absent.
+
+    Worked example: three workers of 2, 3 and 4 s at once, then an aggregator of 1 s: 10 s of work on a critical path of 5 s
+    give speed_up 2 and, three calls wide, parallelism_efficiency 2/3.
+    """
+    work = [event for event in graph.events if event.type in CALLS or event.type == "tool_call"]
+    found: dict[str, float] = {}
+    if work:
+        found |= _path(graph, work)
+    if calls := [event for event in graph.events if event.type in CALLS]:
+        found["protocol_overhead"] = _overhead(calls)
+    claims = [(event, claim) for event in graph.events for claim, _ in event.claims if claim.kind != "verdict"]
+    if claims:
+        agent_of = {event.number: event.agent for event in graph.events}
+        read = {e.source for e in graph.edges if e.type in _READ and agent_of[e.source] != agent_of[e.target]}
+        unused = [claim for event, claim in claims if event.number not in read and claim.text != graph.answer]
+        found["free_riding"] = len(unused) / len(claims)
+    return found
+
+
+def _path(graph: Graph, work: Sequence[GraphEvent]) -> dict[str, float]:
+    count = _longest(graph, dict.fromkeys((event.number for event in work), 1.0))
+    found = {"critical_path_calls": count}
+    total = sum(event.seconds for event in work)
+    if total > 0:
+        longest = _longest(graph, {event.number: event.seconds for event in work})
+        found["critical_path_s"] = longest
+        found["speed_up"] = total / longest
+        width = _widest([(event.t, event.t + event.seconds) for event in work if event.seconds])
+    else:
+        found["speed_up"] = len(work) / count
+        width = _widest([(event.t, event.t + 1.0) for event in work])
+    found["parallelism_efficiency"] = min(1.0, found["speed_up"] / width)
+    return found
+
+
+def _longest(graph: Graph, weights: Mapping[int, float]) -> float:
+    """The heaviest chain of causes. Edges go forward in time, so one pass in the events' order suffices; temporal edges say only
+    what was recorded after what."""
+    before: dict[int, list[int]] = {}
+    for source, target, kind in graph.edges:
+        if kind != "temporal":
+            before.setdefault(target, []).append(source)
+    chain: dict[int, float] = {}
+    for event in graph.events:
+        led = max((chain.get(source, 0.0) for source in before.get(event.number, ())), default=0.0)
+        chain[event.number] = weights.get(event.number, 0.0) + led
+    return max(chain.values())
+
+
+def _widest(spans: list[tuple[float, float]]) -> int:
+    """The most spans that are open at once; one that ends where another begins is no longer open."""
+    steps = sorted([(start, 1) for start, _ in spans] + [(end, -1) for _, end in spans])
+    widest = now = 0
+    for _, step in steps:
+        now += step
+        widest = max(widest, now)
+    return widest
+
+
+def _overhead(calls: Sequence[GraphEvent]) -> float:
+    cost = [event.tokens for event in calls]
+    if not any(cost):
+        cost = [1] * len(calls)
+    deciding = sum(tokens for event, tokens in zip(calls, cost, strict=True) if event.type == "orchestrator_decision")
+    return deciding / sum(cost)

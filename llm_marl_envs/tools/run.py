@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from llm_marl_envs.errors import ToolFailed
 from llm_marl_envs.protocol import UseTool
 from llm_marl_envs.session import Session
-from llm_marl_envs.task import Question, Tool
+from llm_marl_envs.task import Question, Tool, ToolResult
 
 
 def use_tool(session: Session, tools: Mapping[str, Tool]) -> None:
@@ -16,18 +16,26 @@ def use_tool(session: Session, tools: Mapping[str, Tool]) -> None:
     call = session.waiting[0]
     assert isinstance(call, UseTool)
     try:
-        session.reply(run_tool(call, session.play.question, tools))
+        text, worked = run_tool(call, session.play.question, tools)
     except ToolFailed as bad:
         session.fail(f"tool {call.tool}: {bad}")
+    else:
+        session.reply(text, worked=worked)
 
 
-def run_tool(call: UseTool, question: Question, tools: Mapping[str, Tool]) -> str:
-    """The tool's text. A tool that has a parameter `question` is given the episode's, by the driver and never by an agent.
+def run_tool(call: UseTool, question: Question, tools: Mapping[str, Tool]) -> ToolResult:
+    """What the tool says, and how well it worked. A tool that has a parameter `question` is given the episode's, by the driver and
+    never by an agent.
 
-    Raises ToolFailed if the tool cannot run or is not there.
+    Raises ToolFailed if the tool cannot run or is not there, and TypeError if it breaks its contract.
     """
     tool = tools.get(call.tool)
     if tool is None:
         raise ToolFailed(f"the task has no tool {call.tool!r}; it has {', '.join(tools) or 'none'}")
     given = {"question": question} if "question" in inspect.signature(tool).parameters else {}
-    return tool(**call.args, **given)
+    result = tool(**call.args, **given)
+    if isinstance(result, str):
+        return ToolResult(result)
+    if not (isinstance(result, ToolResult) and isinstance(result.text, str) and 0 <= result.worked <= 1):
+        raise TypeError(f"tool {call.tool!r} returned {result!r:.80}; expected ToolResult(text, worked from 0 to 1)")
+    return result

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from llm_marl_envs.errors import ConfigError
-from llm_marl_envs.task import Tool
+from llm_marl_envs.reading import NOTHING_FOUND
+from llm_marl_envs.task import Tool, ToolResult
 from llm_marl_envs.tools.corpora.atlas import atlas_index
 from llm_marl_envs.tools.index import Passage, open_index
 from llm_marl_envs.tools.retriever import Retriever
-
-NOTHING = "No passage was found."
 
 
 class Searcher(Protocol):
@@ -44,8 +43,9 @@ def search_tool(searcher: Searcher, top_k: int = 3) -> Tool:
     if top_k < 1:
         raise ConfigError(f"top_k starts at 1; got {top_k}")
 
-    def search(query: str) -> str:
-        return show_passages(searcher.search(query, top_k))
+    def search(query: str) -> ToolResult:
+        found = searcher.search(query, top_k)
+        return ToolResult(show_passages(found), float(bool(found)))
 
     return search
 
@@ -57,7 +57,7 @@ def show_passages(passages: Iterable[Passage]) -> str:
     'Doc 1(Title: "Oslo") Oslo is a city.\\nDoc 2(Title: "Bergen") So is Bergen.'
     """
     lines = (f'Doc {i}(Title: "{_flat(p.title)}") {_flat(p.text)}' for i, p in enumerate(passages, 1))
-    return "\n".join(lines) or NOTHING
+    return "\n".join(lines) or NOTHING_FOUND
 
 
 def _flat(text: str) -> str:

@@ -11,6 +11,7 @@ from llm_marl_envs.errors import TraceError
 from llm_marl_envs.protocol import NOTES, Ask, AskKind, Call, Claim, ClaimKind, Malformed, Note, Spawn, Stop, UseTool
 from llm_marl_envs.session import Event, Reply, Status
 
+VERSION = 2  # of a trace's line
 EVENT_TYPES: dict[str, type] = {t.__name__: t for t in (Ask, UseTool, Spawn, Stop, Claim, Malformed)}
 # What an event looks like in JSON when a field is left at its default: nothing.
 _DEFAULTS: dict[type, dict[str, Any]] = {
@@ -70,6 +71,7 @@ _EVENT: Rules = {
         "two whole numbers from 0",
     ),
     "seconds": (_is_amount, "a number from 0"),
+    "worked": (lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1"),
 }  # fmt: skip
 _KINDS = {Ask: get_args(AskKind), Claim: get_args(ClaimKind)}
 QUESTION: Rules = dict.fromkeys(("id", "text", "domain", "answer_format"), _TEXT) | {
@@ -96,7 +98,8 @@ def check_fields(data: Mapping[str, Any], rules: Rules, what: str) -> None:
             raise TraceError(f"{what}: {name} must be {rules[name][1]}, got {value!r:.80}")
 
 
-def event_to_json(event: Event) -> dict[str, Any]:
+def event_to_json(event: Event, version: int = VERSION) -> dict[str, Any]:
+    """An event as a line of this version, or of an older one, which held less."""
     call, reply, wave = event
     defaults = _DEFAULTS.get(type(call), {})
     out: dict[str, Any] = {"event": type(call).__name__, "wave": wave}
@@ -110,6 +113,8 @@ def event_to_json(event: Event) -> dict[str, Any]:
             out["tokens"] = (reply.prompt_tokens, reply.reply_tokens)
         if reply.seconds:
             out["seconds"] = reply.seconds
+        if type(call) is UseTool and version > 1:
+            out["worked"] = reply.worked
     return out
 
 
@@ -123,12 +128,13 @@ def event_from_json(data: dict[str, Any], number: int) -> Event:
             f"event {number}: kind must be one of {', '.join(_KINDS.get(cls, ()))}, got {data['kind']!r:.80}"
         )
     tokens, seconds, text = data.pop("tokens", (0, 0)), data.pop("seconds", 0.0), data.pop("reply", None)
+    worked = data.pop("worked") if cls is UseTool else 1.0
     call: Call | Note = cls(**{k: v if k == "args" else _frozen(v) for k, v in data.items()})
     if type(call) in NOTES:
         return Event(call, None, wave)
     if text is None:
         raise TraceError(f"event {number}: a {cls.__name__} without a reply")
-    return Event(call, Reply(text, tokens[0], tokens[1], seconds), wave)
+    return Event(call, Reply(text, tokens[0], tokens[1], seconds, worked), wave)
 
 
 def differ(one: Event, other: Event) -> bool:

@@ -1,4 +1,4 @@
-"""The record of an episode: one JSON line from which it can be re-lived, re-graded and audited.
+"""The record of an episode: one JSON line from which it can be replayed, graded again and audited.
 
 A line holds the environment, the question (no gold), the seed, every event in order, the answer, and the claimed score. Each
 event carries a digest of itself and the digest before it, so no event can be edited, moved or dropped on its own. Digests
@@ -24,14 +24,14 @@ from llm_marl_envs.traces.json import (
     LIMITS,
     QUESTION,
     TRACE,
+    VERSION,
     canonical,
     check_fields,
     differ,
     event_from_json,
     event_to_json,
 )
-
-VERSION = 1
+from llm_marl_envs.traces.upgrade import upgraded
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Trace:
     score: float | None
     meta: Mapping[str, Any] = field(default_factory=dict)
     digests: tuple[str, ...] = ()  # one per event and one for the ending, as read from a file; empty if made here
+    version: int = VERSION  # of the line that it was read from, whose digests cover what that version recorded
 
     @classmethod
     def of(
@@ -101,20 +102,14 @@ class Trace:
             raise ReplayMismatch(f"trace {self.id} says its parent is {self.parent}, not {parent.id}", 0)
         mine, its = ([e.reply for e in t.events if e.reply is not None] for t in (self, parent))
         turn = self.parent[1]
-        same = self._header() == parent._header() and 0 <= turn <= len(its) and mine[:turn] == its[:turn]
+        same = self._beginning() == parent._beginning() and 0 <= turn <= len(its) and mine[:turn] == its[:turn]
         if not same:
             raise ReplayMismatch(
                 f"trace {self.id} does not begin with the first {turn} replies of trace {parent.id}", 0
             )
 
-    def to_orchestration(self, outcome: Outcome | None = None, *, texts: bool = True) -> dict[str, Any]:
-        """The episode in the public orchestration-trace schema: see `llm_marl_envs.orchestration.export`."""
-        from llm_marl_envs.orchestration.export import to_orchestration
-
-        return to_orchestration(self, outcome, texts=texts)
-
     def session(self) -> Session:
-        """Re-live the episode. Raises ReplayMismatch at the first event that was tampered with or does not follow."""
+        """Replay the episode. Raises ReplayMismatch at the first event that was tampered with or does not follow."""
         self.check_digests()
         replies = [event.reply for event in self.events if event.reply is not None]
         session = Session(Play(self.spec.make_workflow(), self.question, self.seed, self.limits))
@@ -143,7 +138,7 @@ class Trace:
         return session
 
     def _compare(self, session: Session) -> None:
-        """Every event that the session has lived so far must be the trace's, and so must be what it waits for."""
+        """Every event that the session has replayed so far must be the trace's, and so must be what it waits for."""
         for i, event in enumerate(session.events):
             there = self.events[i] if i < len(self.events) else None
             if there is None or differ(event, there):
@@ -157,7 +152,7 @@ class Trace:
         digests = []
         last = blake2b(canonical(self._header()), digest_size=16).hexdigest()
         for event in self.events:
-            last = blake2b(last.encode() + canonical(event_to_json(event)), digest_size=16).hexdigest()
+            last = blake2b(last.encode() + canonical(event_to_json(event, self.version)), digest_size=16).hexdigest()
             digests.append(last)
         ending = blake2b(last.encode() + canonical(self._ending()), digest_size=16).hexdigest()
         return (*digests, ending)
@@ -177,8 +172,10 @@ class Trace:
                 raise ReplayMismatch(f"the digest of {what} is wrong: it or something before it was changed", i)
 
     def _header(self) -> dict[str, Any]:
+        return {"version": self.version} | self._beginning()
+
+    def _beginning(self) -> dict[str, Any]:
         return {
-            "version": VERSION,
             "env": self.env_id,
             "task_knobs": dict(self.spec.task_knobs),
             "workflow_knobs": dict(self.spec.workflow_knobs),
@@ -200,17 +197,17 @@ class Trace:
     def to_json(self) -> str:
         """The trace as one line, digests included."""
         digests = self.digests or self.chain()
-        events = [event_to_json(e) | {"digest": d} for e, d in zip(self.events, digests, strict=False)]
+        events = [event_to_json(e, self.version) | {"digest": d} for e, d in zip(self.events, digests, strict=False)]
         whole = self._header() | {"events": events} | self._ending() | {"digest": digests[-1]}
         return json.dumps(whole, ensure_ascii=True)
 
     @classmethod
     def from_json(cls, line: str) -> Trace:
-        """Raises TraceError if the line is not a trace of this version."""
+        """Raises TraceError if the line is not a trace of this version or an older one."""
         try:
             data = json.loads(line)
-            if data["version"] != VERSION:
-                raise TraceError(f"trace version {data['version']}; this release reads version {VERSION}")
+            if type(data["version"]) is not int or not 1 <= data["version"] <= VERSION:
+                raise TraceError(f"trace version {data['version']}; this release reads versions 1 to {VERSION}")
             check_fields(data, TRACE, "a trace")
             pair, _, version = data["env"].rpartition("-")
             if version != ENV_VERSION:
@@ -220,6 +217,7 @@ class Trace:
             task, _, workflow = pair.partition("/")
             check_fields(data["question"], QUESTION, "the question")
             check_fields(data["limits"], LIMITS, "limits")
+            data = upgraded(data)
             question = data["question"] | {"materials": tuple(data["question"]["materials"])}
             digests = (*(e.pop("digest") for e in data["events"]), data["digest"])
             return cls(
@@ -235,9 +233,10 @@ class Trace:
                 data["score"],
                 data["meta"],
                 digests,
+                data["version"],
             )
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as bad:
-            raise TraceError(f"not a trace ({type(bad).__name__}: {bad}); expected one JSON object a line") from None
+            raise TraceError(f"not a trace ({type(bad).__name__}: {bad}); expected one JSON object per line") from None
 
 
 def _short(thing: object) -> str:

@@ -72,7 +72,7 @@ def verified(
     outcome = outcome_of(session, task, problem)
     wrong = _claims(trace, session, outcome)
     if tools and not wrong:
-        wrong = tuple(_invented(session, task))
+        wrong = tuple(_invented(trace, session, task))
     return Refused(trace, wrong) if wrong else Verified(trace, outcome)
 
 
@@ -107,13 +107,15 @@ def _claims(trace: Trace, session: Session, outcome: Outcome) -> tuple[str, ...]
     return tuple(wrong)
 
 
-def _invented(session: Session, task: Task) -> Iterator[str]:
-    """Tool results that the tools do not give."""
+def _invented(trace: Trace, session: Session, task: Task) -> Iterator[str]:
+    """Tool results that the tools do not give. Version 1 recorded their texts alone."""
     for i, (call, reply, _) in enumerate(session.events):
         if isinstance(call, UseTool) and reply is not None:
             again = run_tool(call, session.play.question, task.tools)
-            if again != reply.text:
-                yield f"event {i}: {call.tool} says {again!r:.80}, not {reply.text!r:.80}"
+            if again.text != reply.text:
+                yield f"event {i}: {call.tool} says {again.text!r:.80}, not {reply.text!r:.80}"
+            elif again.worked != reply.worked and trace.version > 1:
+                yield f"event {i}: {call.tool} worked {again.worked:g}, not {reply.worked:g}"
 
 
 def _named(status: Status | None) -> str:

@@ -1,8 +1,7 @@
-"""What several workflows share: the prompt that asks for a solution, and the readers of marked replies."""
+"""What several workflows share: the prompt that asks for a solution, a numbered list of passages, and the tools that tags call."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from llm_marl_envs.task import Question
@@ -13,18 +12,6 @@ def solve(question: Question, advice: str = "") -> str:
     if not (question.materials or advice):
         return f"{question.text}\n{question.answer_format}"
     return "\n".join(part for part in (question.text, *question.materials, advice, question.answer_format) if part)
-
-
-def passages_in(found: str) -> list[str]:
-    """The passages in a search tool's reply: its lines `Doc 1(Title: "Oslo") Oslo is ...`, without their numbers. A tool that
-    writes otherwise is taken line by line."""
-    lines = [line.strip() for line in found.splitlines() if line.strip()]
-    numbered = [match[1] for line in lines if (match := _PASSAGE.match(line))]
-    return numbered or [line for line in lines if line != NOTHING_FOUND]
-
-
-_PASSAGE = re.compile(r"Doc [0-9]{1,4}(\(Title: .*)")
-NOTHING_FOUND = "No passage was found."
 
 
 def listed(passages: Iterable[str]) -> str:

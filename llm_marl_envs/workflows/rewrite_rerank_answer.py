@@ -8,9 +8,9 @@ from random import Random
 from typing import ClassVar
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk, UseTool
-from llm_marl_envs.reading import tagged
+from llm_marl_envs.reading import passages_in, tagged
 from llm_marl_envs.task import Question
-from llm_marl_envs.workflows.prompts import listed, passages_in
+from llm_marl_envs.workflows.prompts import listed
 
 REWRITE = "Question: {question}\nWrite up to {queries} search queries that would find its answer, each as <search>query</search>."
 RERANK = (

@@ -7,9 +7,9 @@ from random import Random
 from typing import ClassVar, Literal
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk, UseTool
-from llm_marl_envs.reading import tagged
+from llm_marl_envs.reading import passages_in, tagged
 from llm_marl_envs.task import Question
-from llm_marl_envs.workflows.prompts import listed, passages_in
+from llm_marl_envs.workflows.prompts import listed
 
 SEARCH = (
     "You gather evidence for a question; somebody else will answer it from your passages alone.\nQuestion: {question}\n"

@@ -9,6 +9,7 @@ from benchmarks.ratio import compare
 from knob_grid import GRID
 
 from llm_marl_envs import EnvSpec, Play, Session, Trace, make_workflow
+from llm_marl_envs.orchestration.export import to_orchestration
 from llm_marl_envs.task import Question
 from llm_marl_envs.testing import play_randomly
 
@@ -97,7 +98,7 @@ def test_export(benchmark):
     def export() -> float:
         began = time.perf_counter()
         for trace in traces:
-            trace.to_orchestration()
+            to_orchestration(trace)
         return len(traces) / (time.perf_counter() - began)
 
     def read() -> float:

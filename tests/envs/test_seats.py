@@ -10,6 +10,7 @@ import pytest
 from fitting import ENVS, made
 
 from llm_marl_envs import read_traces
+from llm_marl_envs.orchestration.export import to_orchestration
 from llm_marl_envs.testing import random_reply
 
 # With two bundles and bundle (t - 1) mod 2 active, one bundle only proposes and the other only reviews.
@@ -38,7 +39,7 @@ def test_the_record_says_who_was_a_person(run, monkeypatch, tmp_path):
     assert run("play", "arithmetic/voting-v0", "--seat", "generator_1", "--out", out)[0] == 0
     (trace,) = read_traces(out)
     assert trace.meta["people"] == ["generator_1"]
-    marked = [event["agent"] for event in trace.to_orchestration()["events"] if event.get("human")]
+    marked = [event["agent"] for event in to_orchestration(trace)["events"] if event.get("human")]
     assert marked == ["generator_1"]
 
 

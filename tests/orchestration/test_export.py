@@ -15,7 +15,7 @@ from playthroughs import SCRIPTS
 
 from llm_marl_envs import EnvSpec, Limits, Play, Session, Status, Trace, make, make_workflow
 from llm_marl_envs.errors import TraceError
-from llm_marl_envs.orchestration.export import topology_of
+from llm_marl_envs.orchestration.export import to_orchestration, topology_of
 from llm_marl_envs.orchestration.schema import EDGE_TYPES, EVENT_TYPES, TOPOLOGIES, check_view
 from llm_marl_envs.protocol import Ask
 from llm_marl_envs.rewards import split_coverage
@@ -71,7 +71,7 @@ def test_ten_thousand_random_episodes_are_valid_and_their_costs_add_up():
     for number in range(10_000):
         name, knobs = GRID[number % len(GRID)]
         trace, session = random_trace(name, knobs, number)
-        view = json.loads(json.dumps(trace.to_orchestration()))
+        view = json.loads(json.dumps(to_orchestration(trace)))
         VALIDATOR.validate(view)
         assert check_view(view) == []
         check_against_session(view, session)
@@ -80,7 +80,7 @@ def test_ten_thousand_random_episodes_are_valid_and_their_costs_add_up():
 def swarm_view(**given) -> dict:
     script = SCRIPTS["swarm"]
     session = Session(Play(make_workflow("swarm"), script.question), script.replies)
-    return trace_of("swarm", {}, session, **given).to_orchestration()
+    return to_orchestration(trace_of("swarm", {}, session, **given))
 
 
 def test_a_swarm_event_by_event():
@@ -125,7 +125,7 @@ def test_times_run_in_waves():
     session = Session(Play(make_workflow("voting"), QUESTION))
     for text, seconds in (("\\boxed{9}", 2.0), ("\\boxed{12}", 3.0), ("\\boxed{7}", 4.0), ("Solution 2 it is", 1.0)):
         session.reply(text, 10, 5, seconds)
-    view = trace_of("voting", {}, session).to_orchestration()
+    view = to_orchestration(trace_of("voting", {}, session))
     assert [(e["t"], e["seconds"]) for e in view["events"]] == [(0.0, 2.0), (0.0, 3.0), (0.0, 4.0), (4.0, 1.0)]
     assert view["costs"] == {
         "tokens": 60, "wall_clock_s": 5.0, "tool_calls": 0, "messages": 3, "calls": 4, "work_s": 10.0,
@@ -145,7 +145,7 @@ def test_times_run_in_waves():
 def test_tools_and_who_reads_what_they_found():
     script = SCRIPTS["search_answer"]
     session = Session(Play(make_workflow("search_answer"), script.question), script.replies)
-    view = trace_of("search_answer", {}, session).to_orchestration()
+    view = to_orchestration(trace_of("search_answer", {}, session))
     types = {e["id"]: (e["type"], e["agent"]) for e in view["events"]}
     calls = [e for e in view["events"] if e["type"] == "tool_call"]
     assert [(e["tool"], e["args"]) for e in calls] == [
@@ -163,7 +163,7 @@ def test_texts_can_be_left_out():
     script = SCRIPTS["eval_opt"]
     session = Session(Play(make_workflow("eval_opt"), script.question), script.replies)
     trace = trace_of("eval_opt", {}, session)
-    bare, whole = trace.to_orchestration(texts=False), trace.to_orchestration()
+    bare, whole = to_orchestration(trace, texts=False), to_orchestration(trace)
     VALIDATOR.validate(bare)
     written = json.dumps(bare)
     assert not [text for text in (script.question.text, *script.replies) if text in written]
@@ -179,14 +179,14 @@ def test_grades_become_channels():
     for text in ("\\boxed{0}", "\\boxed{Incorrect}", f"\\boxed{{{gold}}}", "\\boxed{Correct}"):
         if env.agents:
             env.step(text)
-    view = env.trace().to_orchestration(env.outcome)
+    view = to_orchestration(env.trace(), env.outcome)
     # the verdicts are decisions: no word of the question, nothing faster, and no better than the generator's last answer
     assert view["rewards"] == {"team": 1.0, "answer": 0.5, "verdict": 1.0, "orchestration": 0.0}
     claims = [claim for event in view["events"] for claim in event.get("claims", ())]
     assert [(claim["kind"], claim["grade"]) for claim in claims] == [
         ("answer", 0.0), ("verdict", 1.0), ("answer", 1.0), ("verdict", 1.0),
     ]  # fmt: skip
-    assert env.trace().to_orchestration()["rewards"] == {"team": 1.0}
+    assert to_orchestration(env.trace())["rewards"] == {"team": 1.0}
 
 
 def test_tools_and_organisation_are_channels():
@@ -196,7 +196,7 @@ def test_tools_and_organisation_are_channels():
     question = env.session.play.question.text
     for text in (f"<search>{question}</search>", "<search>zzyzx</search>", "<stop>", "<answer>x</answer>"):
         env.step(text)
-    assert env.trace().to_orchestration(env.outcome)["rewards"]["tool"] == pytest.approx(0.1 - 2 * 0.02)
+    assert to_orchestration(env.trace(), env.outcome)["rewards"]["tool"] == pytest.approx(0.1 - 2 * 0.02)
     env = make("arithmetic/orch_workers-v0")
     env.reset(seed=0)
     for text in ("STRATEGY 1: units\nSTRATEGY 2: tens", "\\boxed{-1}", "\\boxed{-1}", "\\boxed{-1}"):
@@ -204,7 +204,7 @@ def test_tools_and_organisation_are_channels():
             env.step(None)
         env.step(text)
     coverage = split_coverage(env.outcome)
-    found = env.trace().to_orchestration(env.outcome)["rewards"]
+    found = to_orchestration(env.trace(), env.outcome)["rewards"]
     assert found["orchestration"] == pytest.approx(0.1 * (4 / 3 - 1) + 0.1 * coverage)
     assert "tool" not in found
 
@@ -213,7 +213,7 @@ def test_an_episode_without_events_is_refused():
     session = Session(Play(make_workflow("solo"), QUESTION))
     session.fail("the model is out of reach")
     with pytest.raises(TraceError, match=r"has no events .*out of reach"):
-        trace_of("solo", {}, session).to_orchestration()
+        to_orchestration(trace_of("solo", {}, session))
 
 
 def test_every_workflow_names_a_topology():
@@ -285,7 +285,7 @@ def test_forks_name_their_parent_and_are_held_to_it():
         fork.reply("\\boxed{1}")
     child = Trace.from_json(trace_of("voting", {}, fork, parent=(parent.id, 2)).to_json())
     assert child.parent == (parent.id, 2)
-    assert child.to_orchestration()["events"][0]["parent"] == {"trace_id": parent.id, "turn": 2}
+    assert to_orchestration(child)["events"][0]["parent"] == {"trace_id": parent.id, "turn": 2}
     assert child.status is Status.FINISHED
     child.check_fork(parent)
     with pytest.raises(Exception, match="does not begin with the first 3 replies"):

@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from llm_marl_envs import EnvSpec, Play, Session, Trace, make_workflow
 from llm_marl_envs.errors import TraceError, WriteFailed
+from llm_marl_envs.orchestration.export import to_orchestration
 from llm_marl_envs.orchestration.page import page_of, write_page
 from llm_marl_envs.task import Question
 
@@ -28,7 +29,7 @@ def view_of(name: str, replies: tuple[str, ...] = (), question: Question | None 
     session = Session(Play(make_workflow(name), question or script.question))
     for i, text in enumerate(replies or script.replies):
         session.reply(text, 10, 5, seconds * (i + 1))
-    return Trace.of(session, EnvSpec("arithmetic", name), None).to_orchestration()
+    return to_orchestration(Trace.of(session, EnvSpec("arithmetic", name), None))
 
 
 @pytest.fixture(scope="module")

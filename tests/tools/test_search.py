@@ -16,9 +16,10 @@ from baselines.rollout import groups, rollout
 from leaderboard.score import score
 from llm_marl_envs import EnvSpec, Status, TraceWriter, WorkflowEnv
 from llm_marl_envs.errors import ConfigError, DataError, ToolFailed
+from llm_marl_envs.reading import NOTHING_FOUND
 from llm_marl_envs.tasks.atlas import Atlas
 from llm_marl_envs.tools.index import Index, Passage
-from llm_marl_envs.tools.search import NOTHING, search_tool, search_tools, show_passages
+from llm_marl_envs.tools.search import search_tool, search_tools, show_passages
 
 ROUTE = PolicyRouter.shared(SearchOnce.roster)
 
@@ -72,9 +73,9 @@ def test_neither_is_no_tool_and_both_are_a_mistake(tmp_path):
 
 @pytest.mark.parametrize("query", ["", "\ud800", "\x00", "zzz", "x" * 1_000_000, "\n\u202e", "the"])
 def test_nothing_found_is_said(query):
-    assert search_tool(Index.of([Passage("0", "Oslo", "city")]))(query) == NOTHING
+    assert search_tool(Index.of([Passage("0", "Oslo", "city")]))(query) == NOTHING_FOUND
     with serving(saying(b'{"result": [[]]}')) as server:
-        assert search_tools(corpus=None, retriever=server.url)["search"](query) == NOTHING
+        assert search_tools(corpus=None, retriever=server.url)["search"](query) == NOTHING_FOUND
 
 
 def test_passages_cannot_pose_as_others():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from llm_marl_envs import Trace
 from llm_marl_envs.errors import ReplayMismatch, TraceError
+from llm_marl_envs.orchestration.export import to_orchestration
 from llm_marl_envs.orchestration.schema import check_view
 from llm_marl_envs.testing import random_reply
 from llm_marl_envs.traces.verify import Refused, Verified, Verifier
@@ -74,5 +75,5 @@ def test_no_damage_raises_anything_else(data):
     assert isinstance(VERIFIER(trace), (Verified, Refused))
     assert isinstance(VERIFIER(replace(trace, digests=())), (Verified, Refused)), "with digests made anew"
     with contextlib.suppress(TraceError):
-        view = trace.to_orchestration()
+        view = to_orchestration(trace)
         assert check_view(json.loads(json.dumps(view))) == []

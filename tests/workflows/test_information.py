@@ -11,6 +11,7 @@ from fitting import ENVS, made
 from knob_grid import GRID
 
 from llm_marl_envs import Play, Session, make_workflow
+from llm_marl_envs.orchestration.export import to_orchestration
 from llm_marl_envs.protocol import Ask
 from llm_marl_envs.task import Question
 from llm_marl_envs.testing import WELL_FORMED, random_reply
@@ -81,4 +82,4 @@ def test_no_agent_is_ever_shown_the_gold_answer(env_id):
             env.step(random_reply(rng, info["choices"]))
         assert GOLD not in str(env.session.events)
         assert GOLD not in env.trace().to_json()
-        assert GOLD not in str(env.trace().to_orchestration(env.outcome))
+        assert GOLD not in str(to_orchestration(env.trace(), env.outcome))

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from llm_marl_envs import Ask, Claim, Malformed, Session, Status, UseTool, make_workflow
-from llm_marl_envs.reading import final_answer, tagged, verdict_in
+from llm_marl_envs.reading import final_answer, passages_in, tagged, verdict_in
 from llm_marl_envs.session import Limits, Play
 from llm_marl_envs.task import Question
-from llm_marl_envs.workflows.prompts import listed, passages_in
+from llm_marl_envs.workflows.prompts import listed
 
 QUESTION = Question("q/0", "Where was the author of Emma born?", answer_format="Write <answer>...</answer>.")
 AUSTEN = 'Doc 1(Title: "Emma") A novel by Jane Austen.\nDoc 2(Title: "Oslo") A city.'

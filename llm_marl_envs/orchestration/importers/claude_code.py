@@ -19,10 +19,10 @@ from llm_marl_envs.orchestration.importers.records import (
     Step,
     TranscriptFile,
     count,
+    imported,
     read_source,
     seconds_of,
     text_of,
-    view_of,
 )
 from llm_marl_envs.orchestration.schema import View
 
@@ -63,7 +63,7 @@ def read(source: TranscriptFile) -> Iterator[View]:
         logs.take(part, False)
         logs.skipped += part.skipped
     steps, skipped = logs.steps()
-    view = view_of(
+    view = imported(
         steps,
         id=session or source.path.stem,
         system="claude_code",

@@ -17,11 +17,11 @@ from llm_marl_envs.orchestration.importers.records import (
     Step,
     TranscriptFile,
     count,
+    imported,
     parsed,
     read_source,
     seconds_of,
     text_of,
-    view_of,
 )
 from llm_marl_envs.orchestration.schema import View
 
@@ -80,7 +80,7 @@ def read(source: TranscriptFile) -> Iterator[View]:
                     todo.append((child, read_source(path), part.records))
                 except TranscriptError:
                     lost += 1
-    if view := view_of(steps, id=id, system="codex", layout="codex", skipped=lost):
+    if view := imported(steps, id=id, system="codex", layout="codex", skipped=lost):
         yield view
 
 

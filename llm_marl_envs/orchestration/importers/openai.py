@@ -16,10 +16,10 @@ from llm_marl_envs.orchestration.importers.records import (
     Step,
     TranscriptFile,
     count,
+    imported,
     parsed,
     seconds_of,
     text_of,
-    view_of,
 )
 from llm_marl_envs.orchestration.schema import View
 
@@ -61,7 +61,7 @@ def read(source: TranscriptFile) -> Iterator[View]:
         name = whole.get("id") or (f"{source.path.stem}/{number}" if len(conversations) > 1 else source.path.stem)
         steps, skipped = _steps([m for message in messages for m in _plain(message)])
         lost = skipped + (source.skipped + len(loose) if number == 0 else 0)
-        if view := view_of(steps, id=str(name), system="openai", layout="openai", skipped=lost):
+        if view := imported(steps, id=str(name), system="openai", layout="openai", skipped=lost):
             yield view
 
 

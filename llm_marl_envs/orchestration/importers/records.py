@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llm_marl_envs.errors import TranscriptError
+from llm_marl_envs.graph import Costs, EdgeType, EventType, Graph, GraphEvent
 from llm_marl_envs.orchestration.metrics import metrics_of
-from llm_marl_envs.orchestration.schema import View, in_order
+from llm_marl_envs.orchestration.schema import View, view_of
 
 USER = "user"
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, OverflowError)
@@ -72,7 +73,7 @@ class Step:
     place: int = 0  # in the log, for logs without times
 
 
-def view_of(steps: Iterable[Step], *, id: str, system: str, layout: str, skipped: int = 0) -> View | None:
+def imported(steps: Iterable[Step], *, id: str, system: str, layout: str, skipped: int = 0) -> View | None:
     """The orchestration data of an episode; None if nothing happened in it.
 
     Steps are taken in the order of their times, or as they come where there are none. A step begins when the last one that its
@@ -81,28 +82,13 @@ def view_of(steps: Iterable[Step], *, id: str, system: str, layout: str, skipped
     steps = list(steps)
     if not steps:
         return None
-    record = _Episode(_timed(steps))
-    events, edges = in_order(record.events, record.edges)
+    graph = _Episode(_timed(steps)).graph(steps)
+    topology = "centralized" if any(step.kind == "spawn" for step in steps) else "unknown"
+    view = view_of(graph, trace_id="", task_id=id, system=system, topology=topology)
     asked = next((step.text for step in steps if step.kind == "human"), "")
-    events[0] |= {"imported": True, "layout": layout} | ({"question": asked} if asked else {})
-    ends = [event["t"] + event.get("seconds", 0.0) for event in events]
-    view: View = {
-        "trace_id": blake2b(json.dumps([layout, id, events]).encode(), digest_size=8).hexdigest(),
-        "task_id": id,
-        "system": system,
-        "topology": "centralized" if any(step.kind == "spawn" for step in steps) else "unknown",
-        "events": events,
-        "edges": edges,
-        "rewards": {},
-        "costs": {
-            "tokens": sum(sum(step.tokens) for step in steps),
-            "wall_clock_s": max(ends) if record.timed else 0.0,
-            "tool_calls": sum(step.kind == "call" for step in steps),
-            "messages": sum(event["type"] == "message" for event in events),
-            "calls": sum(step.kind == "say" or any(step.tokens) for step in steps),
-        },
-    }
-    view["metrics"] = metrics_of(view) | {"records_skipped": float(skipped)}
+    view["events"][0] |= {"imported": True, "layout": layout} | ({"question": asked} if asked else {})
+    view["trace_id"] = blake2b(json.dumps([layout, id, view["events"]]).encode(), digest_size=8).hexdigest()
+    view["metrics"] = metrics_of(graph) | {"records_skipped": float(skipped)}
     return view
 
 
@@ -120,40 +106,35 @@ class _Episode:
     """Events and edges as they grow; places are indices into `events`."""
 
     def __init__(self, steps: list[Step]):
-        self.events: list[dict[str, Any]] = []
-        self.edges: dict[tuple[int, int], str] = {}
+        self.events: list[GraphEvent] = []
+        self.edges: dict[tuple[int, int], EdgeType] = {}
         self.ends: list[float] = []
         self.timed = steps[0].time is not None
         self.zero = steps[0].time or 0.0
         self.latest: dict[str, int] = {}
-        self.inbox: dict[str, list[tuple[int, str]]] = {}  # agent -> what its next step comes from, and how
+        self.inbox: dict[str, list[tuple[int, EdgeType]]] = {}  # agent -> what its next step comes from, and how
         self.calls: dict[tuple[str, str], int] = {}
         for step in steps:
             getattr(self, f"_{step.kind}")(step)
 
-    def add(self, kind: str, agent: str, step: Step, *, lasts: bool = False) -> int:
+    def add(self, kind: EventType, agent: str, step: Step, *, lasts: bool = False) -> int:
         """An event of `agent`, after what waits in its inbox."""
         place = len(self.events)
         now = (step.time or 0.0) - self.zero if self.timed else float(place)
         causes = self.inbox.pop(agent, [])
         if not causes and agent in self.latest:
-            causes = [(self.latest[agent], "causal")]
+            causes.append((self.latest[agent], "causal"))
         begins = max((self.ends[source] for source, _ in causes), default=now) if lasts and self.timed else now
         begins = min(begins, now)
-        event: dict[str, Any] = {"id": f"e{place}", "t": begins, "type": kind, "agent": agent}
-        if now > begins:
-            event["seconds"] = now - begins
-        if step.text:
-            event["text"] = step.text
-        for name, value in (("tool", step.tool), ("args", step.args)):
-            if value:
-                event[name] = value
-        if any(step.tokens):
-            event["prompt_tokens"], event["reply_tokens"] = step.tokens
+        event = GraphEvent(
+            place, kind, agent, begins, now - begins,
+            tool=step.tool, args=step.args or None, text=step.text or None,
+            prompt_tokens=step.tokens[0], reply_tokens=step.tokens[1],
+        )  # fmt: skip
         self.events.append(event)
         self.ends.append(now)
-        for source, type in causes:
-            self.edges[source, place] = type
+        for source, how in causes:
+            self.edges[source, place] = how
         self.latest[agent] = place
         return place
 
@@ -165,7 +146,7 @@ class _Episode:
         if step.agent in self.latest:  # a person speaks up after what the agent did last
             self.inbox[USER] = [(self.latest[step.agent], "causal")]
         place = self.add("human_intervention" if self.events else "message", USER, step)
-        self.events[place]["to"] = step.agent
+        self.events[place].to = step.agent
         self.inbox.setdefault(step.agent, []).append((place, "message"))
 
     def _tell(self, place: int, step: Step) -> None:
@@ -176,7 +157,7 @@ class _Episode:
     def _call(self, step: Step) -> None:
         before = self.latest.get(step.agent)
         place = self.add("tool_call", step.agent, step, lasts=any(step.tokens))
-        if before is not None and (before, place) in self.edges and self.events[before]["type"] != "tool_result":
+        if before is not None and (before, place) in self.edges and self.events[before].type != "tool_result":
             self.edges[before, place] = "tool_dependency"
         self.calls[step.agent, step.key] = place
 
@@ -185,21 +166,20 @@ class _Episode:
         if call is None:
             place = self.add("tool_result", step.agent, step)
         else:
-            step.tool = step.tool or self.events[call].get("tool", "")
+            step.tool = step.tool or self.events[call].tool
             waiting = self.inbox.pop(step.agent, None)
             self.inbox[step.agent] = [(call, "tool_dependency")]
             place = self.add("tool_result", step.agent, step)
             if waiting:
                 self.inbox[step.agent] = waiting
             if self.timed:  # from when the model began to write the call to when the tool was done
-                self.events[call]["seconds"] = max(0.0, self.ends[place] - self.events[call]["t"])
-        self.events[place]["trusted"] = False
+                self.events[call].seconds = max(0.0, self.ends[place] - self.events[call].t)
         self.inbox.setdefault(step.agent, []).append((place, "tool_dependency"))
 
     def _spawn(self, step: Step) -> None:
         before = self.latest.get(step.agent)
         place = self.add("spawn", step.agent, step)
-        self.events[place]["from"], self.events[place]["to"] = step.agent, step.to
+        self.events[place].origin, self.events[place].to = step.agent, step.to
         if before is not None and (before, place) in self.edges:
             self.edges[before, place] = "spawn"
         self.inbox.setdefault(step.to, []).append((place, "causal"))
@@ -207,18 +187,26 @@ class _Episode:
     def _done(self, step: Step) -> None:
         """The agent's last words are its result; without a log of its own, the result itself stands for them."""
         last = self.latest.get(step.to)
-        if last is None or self.events[last]["type"] != "message":
+        if last is None or self.events[last].type != "message":
             last = self.add("return", step.to, step, lasts=True)
-        self.events[last]["type"] = "return"
-        self.events[last]["to"] = step.agent
+        self.events[last].type = "return"
+        self.events[last].to = step.agent
         self.inbox.setdefault(step.agent, []).append((last, "return"))
         place = len(self.events)
         end = max(self.ends[last], (step.time or 0.0) - self.zero) if self.timed else float(place)
-        self.events.append(
-            {"id": f"e{place}", "t": end, "type": "despawn", "agent": step.agent, "from": step.agent, "to": step.to}
-        )
+        self.events.append(GraphEvent(place, "despawn", step.agent, end, origin=step.agent, to=step.to))
         self.ends.append(end)
         self.edges[last, place] = "causal"
+
+    def graph(self, steps: Sequence[Step]) -> Graph:
+        costs = Costs(
+            tokens=sum(event.tokens for event in self.events),
+            calls=sum(step.kind == "say" or any(step.tokens) for step in steps),
+            tool_calls=sum(event.type == "tool_call" for event in self.events),
+            messages=sum(event.type == "message" for event in self.events),
+            wall_s=max(event.t + event.seconds for event in self.events) if self.timed else 0.0,
+        )
+        return Graph.of(self.events, self.edges, costs)
 
 
 def seconds_of(value: Any) -> float | None:

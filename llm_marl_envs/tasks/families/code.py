@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from llm_marl_envs.errors import DataError, ToolFailed
 from llm_marl_envs.grading.programs import put_ahead, same_output
 from llm_marl_envs.reading import find_program
-from llm_marl_envs.task import Problem, Question, Score, Tool
+from llm_marl_envs.task import Problem, Question, Score, Tool, ToolResult
 from llm_marl_envs.tools.sandbox import JobLimits, JobResult, Sandbox, shared
 
 ANSWER_FORMAT = "Give the whole program in a ```python block; if you give several blocks, the last one counts."
@@ -137,32 +137,37 @@ class CodeTask(Protocol):
 def tools_of(task: CodeTask, numpy: bool = False) -> Mapping[str, Tool]:
     """`python` and `run_examples`, both stateless. They raise ToolFailed where no sandbox could run a program."""
 
-    def python(code: str) -> str:
+    def python(code: str) -> ToolResult:
         """Run a program (fenced or not) and return what it prints, or why it was stopped."""
         limits = JobLimits(cpu_s=task.cpu_s)
         program = find_program(code) or code
         if len(program) > LONGEST:
-            return f"Not run: a program of {len(program)} characters; at most {LONGEST} are run."
+            return _too_long(program)
         run = shared(numpy=numpy).run(program, limits=limits)
         said = "\n".join(text.rstrip() for text in (run.stdout, run.stderr) if text.strip())
         if run.status not in ("ok", "error"):
             said = f"{clip(said, SHOWN - 200)}\nStopped: {_ended(run, limits)}.".lstrip()
-        return clip(said) or "(no output)"
+        return ToolResult(clip(said) or "(no output)", float(run.status == "ok" and bool(said)))
 
-    def run_examples(code: str, *, question: Question) -> str:
+    def run_examples(code: str, *, question: Question) -> ToolResult:
         """Run a program (fenced or not) on the examples that the problem statement shows."""
         checks = checks_of(task, question)
         if not checks.shown:
-            return "The problem statement shows no example that can be run."
+            return ToolResult("The problem statement shows no example that can be run.", 0.0)
         program = put_ahead(checks.ahead, find_program(code) or code)
         if len(program) > LONGEST:
-            return f"Not run: a program of {len(program)} characters; at most {LONGEST} are run."
+            return _too_long(program)
         box, limits = shared(numpy=numpy), JobLimits(cpu_s=task.cpu_s)
         faults = [fault_of(box, program, check, limits) for check in checks.shown]
         failed = [f"Example {i}: {clip(fault, 600)}" for i, fault in enumerate(faults, 1) if fault is not None]
-        return clip("\n".join((f"{len(faults) - len(failed)} of {len(faults)} examples pass.", *failed)))
+        passed = len(faults) - len(failed)
+        return ToolResult(clip("\n".join((f"{passed} of {len(faults)} examples pass.", *failed))), passed / len(faults))
 
     return {"python": python, "run_examples": run_examples}
+
+
+def _too_long(program: str) -> ToolResult:
+    return ToolResult(f"Not run: a program of {len(program)} characters; at most {LONGEST} are run.", 0.0)
 
 
 def checks_of(task: CodeTask, question: Question) -> Checks:
