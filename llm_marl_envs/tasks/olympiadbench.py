@@ -15,7 +15,7 @@ from llm_marl_envs.tasks.families.mathematics import ANSWER, text_of
 SEVERAL = "Give the final answer in \\boxed{}; several answers go into one box, joined by commas."
 
 
-class Gold(NamedTuple):
+class OlympiadGold(NamedTuple):
     """All answers that are needed, and the absolute error that each may have, if it is a number."""
 
     answers: tuple[str, ...]
@@ -77,7 +77,7 @@ class OlympiadBench(DatasetTask):
         bare = tuple(a.strip().strip("$").strip() for a in answers)
         several = len(bare) > 1 or bool(row.get("is_multiple_answer"))
         question = Question(id, text_of(row, "question", id), answer_format=SEVERAL if several else ANSWER)
-        return Problem(question, Gold(bare, _tolerances(row.get("error"), len(bare), id)))
+        return Problem(question, OlympiadGold(bare, _tolerances(row.get("error"), len(bare), id)))
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return grade_math(problem.gold.answers, text, kind, tolerance=problem.gold.tolerances)

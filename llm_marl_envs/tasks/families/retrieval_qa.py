@@ -15,6 +15,7 @@ from llm_marl_envs.errors import ConfigError, DataError
 from llm_marl_envs.grading.spans import Gold, Metric, Paragraph, grade_span
 from llm_marl_envs.task import WHERE, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.dataset import DatasetTask
+from llm_marl_envs.tools.search import search_tools
 
 ANSWER_FORMAT = "Write the answer once, in as few words as possible (a name, a date, a number, yes or no), inside <answer> and </answer>."
 FLASHRAG = ("question", "golden_answers")
@@ -49,8 +50,6 @@ class RetrievalQA(DatasetTask):
 
     @property
     def tools(self) -> Mapping[str, Tool]:
-        from llm_marl_envs.tools.search import search_tools  # brings numpy and an index, which grading does not need
-
         return search_tools(corpus=self.corpus, retriever=self.retriever, top_k=self.top_k)
 
     def answers(self, row: dict[str, Any], id: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ of its own. Tests run in another process than the program they test, so it can n
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib
 import os
@@ -131,8 +132,6 @@ def shared(numpy: bool = False) -> Sandbox:
 
 @functools.cache
 def _shared(pid: int, numpy: bool) -> Sandbox:
-    import atexit
-
     box = Sandbox(numpy=numpy, workers=min(4, os.cpu_count() or 1))
     atexit.register(box.close)
     return box

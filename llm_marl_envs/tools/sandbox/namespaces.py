@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 
-from llm_marl_envs.tools.sandbox.inside import seccomp
+from llm_marl_envs.tools.sandbox.inside import landlock, seccomp
 from llm_marl_envs.tools.sandbox.launch import as_nobody
 from llm_marl_envs.tools.sandbox.runtime import ENVIRONMENT, INSIDE, WORK, runtime
 
@@ -17,8 +17,6 @@ def missing() -> str | None:
     """Why this variant cannot even be tried here, and what to do; None if it can."""
     if not seccomp.supported():
         return "it needs Linux on x86-64 or 64-bit ARM"
-    from llm_marl_envs.tools.sandbox.inside import landlock
-
     if landlock.version() < 1:
         return "the kernel has no Landlock (Linux 5.13 with CONFIG_SECURITY_LANDLOCK); or install bubblewrap"
     return None
