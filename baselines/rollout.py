@@ -36,7 +36,7 @@ from llm_marl_envs.tools.run import run_tool
 
 TOOLS_AT_ONCE = 32  # tools wait for servers and processes more than they compute
 GRADERS = 8  # threads; the pools of processes that they wait for have 4 at most
-CHEAP_S = 0.0005  # of grading an episode: about ten times what it takes to hand one to a thread and back
+CHEAP_S = 0.0002  # of grading an episode: about ten times what it costs to hand one to a thread and back
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,6 @@ class Pool:
             for _ in range(ATTEMPTS):
                 try:
                     worker = worker or self._start()
-                    if self.left:
-                        raise EOFError("the process ends")
                     assert worker.stdin is not None
                     worker.stdin.write(request)
                     worker.stdin.flush()
@@ -81,13 +79,13 @@ class Pool:
             stderr=subprocess.DEVNULL,
             process_group=0,  # ctrl-C is for the process that owns the pool
         )
+        self.workers.add(worker)
         try:
-            if json.loads(_line(worker, START_S)) != "ready":
+            if self.left or json.loads(_line(worker, START_S)) != "ready":
                 raise EOFError("it did not start")
         except BaseException:
-            _end(worker)
+            self._end(worker)
             raise
-        self.workers.add(worker)
         return worker
 
     def _end(self, worker: subprocess.Popen[bytes] | None) -> None:
