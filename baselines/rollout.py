@@ -2,18 +2,28 @@
 
 Sessions share nothing, so neither the width nor the order of the batch changes what a call is asked; its sampling seed is
 named by (run, start, turn), so it does not change what is answered either.
+
+Tools run in threads while the engine generates. Grading does so where it is worth it, which is measured, so that no task
+has to say it: an episode is graded at once, in the loop; but one that took longer than CHEAP_S (it waited for a sandbox or
+for Math-Verify) has the next episodes graded by threads, as many as make up for the time at CHEAP_S each. So the loop is
+held up by no more than CHEAP_S per episode, and one grading, whatever the task; where grading is slow, threads keep all of
+the graders' processes busy while the engine generates for the sessions that go on. Graded episodes are collected in the
+order in which they finished: nothing but the time depends on who graded what.
 """
 
 from __future__ import annotations
 
 import gc
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from time import perf_counter
 
 from baselines.policies import PolicyRouter
+from baselines.threads import Threads
 from baselines.types import Completion, Engine, Episode, Request, Sampling, Turn
 from llm_marl_envs.errors import ToolFailed
 from llm_marl_envs.outcome import outcome_of
@@ -25,11 +35,13 @@ from llm_marl_envs.task import Problem, Task, ToolResult
 from llm_marl_envs.tools.run import run_tool
 
 TOOLS_AT_ONCE = 32  # tools wait for servers and processes more than they compute
+GRADERS = 8  # threads; the pools of processes that they wait for have 4 at most
+CHEAP_S = 0.0002  # of grading an episode: about ten times what it costs to hand one to a thread and back
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where an episode begins: a fresh session, or a fork with the turns it has lived through. `seed` names its sampling."""
+    """Where an episode begins: a fresh session, or a fork with the turns that are replayed. `seed` names its sampling."""
 
     session: Session
     problem: Problem
@@ -69,10 +81,10 @@ def collector_paused() -> Iterator[None]:
 
 def forks(episode: Episode, turn: int, samples: int, seed: int) -> list[Start]:
     """`samples` new futures of an episode from just before its reply number `turn`; they form one group of their own."""
-    lived = tuple(t for t in episode.turns if t.index < turn)
+    kept = tuple(t for t in episode.turns if t.index < turn)
     here = seed_of("fork", episode.session.play.seed, turn)
     return [
-        Start(episode.session.fork(turn), episode.problem, here, k, seed_of(seed, here, k), lived, (episode, turn))
+        Start(episode.session.fork(turn), episode.problem, here, k, seed_of(seed, here, k), kept, (episode, turn))
         for k in range(samples)
     ]
 
@@ -100,31 +112,37 @@ def rollout(
     width: int = 4096,
     on_done: Callable[[Episode], None] | None = None,
 ) -> list[Episode]:
-    """Play all starts to their end, `width` at a time; a finished one frees its place. Episodes come in the starts' order."""
+    """Play all starts to their end, `width` at a time; a finished one frees its place. Episodes come in the starts' order.
+
+    `on_done` is called in this thread, once per episode, in the order in which they finished. An interrupt, or whatever
+    `engine`, `rule` or `on_done` raise, ends the rollout at once: what has not begun in the threads never does.
+    """
     queue = iter(enumerate(starts))
     live: list[tuple[int, _Running]] = []
-    done: dict[int, Episode] = {}
-    while True:
-        for i, start in islice(queue, width - len(live)):
-            live.append((i, _Running(start)))
-        if not live:
-            return [done[i] for i in range(len(done))]
-        sessions = [running for _, running in live]
-        with collector_paused():
-            requests, speakers = _requests(sessions, route)
-        completions = engine.generate(requests, sampling) if requests else []
-        found = _run_tools(sessions, task)
-        with collector_paused():
-            _reply(sessions, zip(completions, speakers, strict=True), found)
-            still = []
-            for i, running in live:
-                if running.session.status is None:
-                    still.append((i, running))
-                else:
-                    episode = done[i] = _episode(running, task, rule)
-                    if on_done is not None:
-                        on_done(episode)
-            live = still
+    with closing(Threads(TOOLS_AT_ONCE)) as tools, closing(Threads(GRADERS)) as graders:
+        graded = _Graded(task, rule, on_done, graders)
+        while True:
+            for i, start in islice(queue, width - len(live)):
+                live.append((i, _Running(start)))
+            if not live:
+                graded.collect(wait=True)
+                return [graded.episodes[i] for i in range(len(graded.episodes))]
+            sessions = [running for _, running in live]
+            found = _run_tools(sessions, task, tools)
+            with collector_paused():
+                requests, speakers = _requests(sessions, route)
+            completions = engine.generate(requests, sampling) if requests else []
+            wait(found)
+            with collector_paused():
+                _reply(sessions, zip(completions, speakers, strict=True), iter(found))
+                still = []
+                for i, running in live:
+                    if running.session.status is None:
+                        still.append((i, running))
+                    else:
+                        graded.add(i, running)
+                live = still
+            graded.collect()
 
 
 def _requests(live: list[_Running], route: PolicyRouter) -> tuple[list[Request], list[tuple[str, str]]]:
@@ -142,20 +160,17 @@ def _requests(live: list[_Running], route: PolicyRouter) -> tuple[list[Request],
                 speakers.append((role, policy))
                 context = () if call.fresh else running.contexts.get(call.agent, ())
                 seed = seed_of(running.start.seed, running.replied + k)
-                requests.append(Request(policy, session.messages(call), seed, context))
+                requests.append(Request(policy, session.messages(call), seed, call, context))
     return requests, speakers
 
 
-def _run_tools(live: list[_Running], task: Task) -> Iterator[Future[ToolResult]]:
-    """Run every waiting tool call of every session at once. Tools are stateless, so the order does not matter."""
+def _run_tools(live: list[_Running], task: Task, threads: Threads) -> list[Future[ToolResult]]:
+    """Begin every waiting tool call of every session. Tools are stateless, so the order does not matter."""
     waiting = [
         (c, running.session.play.question) for running in live for c in running.session.waiting if type(c) is UseTool
     ]
-    if not waiting:
-        return iter(())
-    tools = task.tools
-    with ThreadPoolExecutor(min(TOOLS_AT_ONCE, len(waiting))) as pool:
-        return iter([pool.submit(run_tool, call, question, tools) for call, question in waiting])
+    tools = task.tools if waiting else {}
+    return [threads.submit(run_tool, call, question, tools) for call, question in waiting]
 
 
 def _reply(
@@ -190,3 +205,36 @@ def _episode(running: _Running, task: Task, rule: Rule) -> Episode:
     return Episode(
         running.session, start.problem, start.group, start.sample, tuple(running.turns), outcome, rewards, start.origin
     )
+
+
+class _Graded:
+    """Finished episodes, by their place among the starts. See the module's docstring for who grades them."""
+
+    def __init__(self, task: Task, rule: Rule, on_done: Callable[[Episode], None] | None, threads: Threads):
+        self.task, self.rule, self.on_done, self.threads = task, rule, on_done, threads
+        self.episodes: dict[int, Episode] = {}
+        self.under_way: deque[tuple[int, Episode | Future[Episode]]] = deque()
+        self.behind_s = 0.0  # time that gradings in the loop took beyond CHEAP_S per episode
+
+    def add(self, place: int, running: _Running) -> None:
+        """Grade it, or have it graded."""
+        if self.behind_s > 0:
+            self.under_way.append((place, self.threads.submit(_episode, running, self.task, self.rule)))
+        else:
+            began = perf_counter()
+            self.under_way.append((place, _episode(running, self.task, self.rule)))
+            self.behind_s += perf_counter() - began
+        self.behind_s = max(0.0, self.behind_s - CHEAP_S)
+
+    def collect(self, wait: bool = False) -> None:
+        """Take in the episodes that are graded, up to the first that is not; or wait for it, and for all."""
+        while self.under_way:
+            place, episode = self.under_way[0]
+            if isinstance(episode, Future):
+                if not wait and not episode.done():
+                    return
+                episode = episode.result()
+            self.under_way.popleft()
+            self.episodes[place] = episode
+            if self.on_done is not None:
+                self.on_done(episode)

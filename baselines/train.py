@@ -21,6 +21,7 @@ import torch
 
 from baselines.args import TrainArgs
 from baselines.chat import Chat
+from baselines.engines.router import EngineRouter
 from baselines.engines.transformers import TransformersEngine
 from baselines.evaluate import Evaluation, evaluate, traces_of
 from baselines.learner import Learner, Settings, to_samples
@@ -80,8 +81,8 @@ class Team:
         return Chat(tokenizer, tuple(ends) if isinstance(ends, list) else (ends,) if ends is not None else ())
 
     @cached_property
-    def engine(self) -> TransformersEngine:
-        return TransformersEngine(self.policies, self.chat)
+    def engine(self) -> EngineRouter:
+        return EngineRouter(dict.fromkeys(self.policies.names, TransformersEngine(self.policies, self.chat)))
 
     @cached_property
     def held_out(self) -> Sequence[Problem]:

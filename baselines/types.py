@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from llm_marl_envs.outcome import Outcome
+from llm_marl_envs.protocol import Ask
 from llm_marl_envs.session import Message, Session
 from llm_marl_envs.task import Problem
 
@@ -22,11 +23,13 @@ class Sampling(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One call to one policy. `context` holds the token ids of a conversation that `messages` continues (else empty)."""
+    """One call to one policy: `ask` is what the workflow wants, with its menu and infoset; `messages` is the chat that an
+    agent sees for it. `context` holds the token ids of a conversation that `messages` continues (else empty)."""
 
     policy: str
     messages: tuple[Message, ...]
     seed: int
+    ask: Ask
     context: tuple[int, ...] = ()
 
 

@@ -18,6 +18,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -40,6 +41,8 @@ class Pool:
         self.owner = os.getpid()
         self.idle: queue.LifoQueue[subprocess.Popen[bytes] | None] = queue.LifoQueue()
         self.size = size
+        self.workers: set[subprocess.Popen[bytes]] = set()
+        self.left = False
         for _ in range(size):
             self.idle.put(None)
 
@@ -58,10 +61,12 @@ class Pool:
                     return json.loads(_line(worker, ATTEMPTS * (WALL_S + 1)))
                 except (OSError, EOFError, ValueError) as bad:
                     reason = f"{type(bad).__name__}: {bad}"
-                    worker = _end(worker)
+                    worker = self._end(worker)
             raise WorkerFailed(f"Math-Verify's worker was lost {ATTEMPTS} times over one comparison ({reason})")
         except BaseException:
-            worker = _end(worker)  # interrupted, it still owes an answer, which the next caller would take for its own
+            worker = self._end(
+                worker
+            )  # interrupted, it still owes an answer, which the next caller would take for its own
             raise
         finally:
             self.idle.put(worker)
@@ -74,22 +79,38 @@ class Pool:
             stderr=subprocess.DEVNULL,
             process_group=0,  # ctrl-C is for the process that owns the pool
         )
+        self.workers.add(worker)
         try:
-            if json.loads(_line(worker, START_S)) != "ready":
+            if self.left or json.loads(_line(worker, START_S)) != "ready":
                 raise EOFError("it did not start")
         except BaseException:
-            _end(worker)
+            self._end(worker)
             raise
         return worker
+
+    def _end(self, worker: subprocess.Popen[bytes] | None) -> None:
+        if worker is not None:
+            _end(worker)
+            self.workers.discard(worker)
 
     def close(self) -> None:
         """End the workers that are idle; waits for the others. A fork of the owner leaves them alone."""
         if os.getpid() != self.owner:
             return
         for _ in range(self.size):
-            _end(self.idle.get())
+            self._end(self.idle.get())
         for _ in range(self.size):
             self.idle.put(None)
+
+    def leave(self) -> None:
+        """End all workers for good, busy ones too: who still waits for an answer gets WorkerFailed."""
+        if os.getpid() != self.owner:
+            return
+        self.left = True
+        for worker in tuple(self.workers):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+        self.close()
 
 
 def _line(worker: subprocess.Popen[bytes], seconds: float) -> bytes:
@@ -116,9 +137,13 @@ def _end(worker: subprocess.Popen[bytes] | None) -> None:
                     pipe.close()
 
 
+_making: dict[int, threading.Lock] = {}  # by process: a fork must not wait for a thread that it has not
+
+
 def shared() -> Pool:
-    """The process's own pool, started at first use. A fork of the process gets another."""
-    return _shared(os.getpid())
+    """The process's own pool, started at first use by whatever thread. A fork of the process gets another."""
+    with _making.setdefault(os.getpid(), threading.Lock()):
+        return _shared(os.getpid())
 
 
 @functools.cache
@@ -128,7 +153,7 @@ def _shared(pid: int) -> Pool:
     if find_spec("math_verify") is None:
         raise MissingExtra("grading mathematics that is more than plain numbers", "math")
     pool = Pool(min(4, os.cpu_count() or 1))
-    atexit.register(pool.close)
+    atexit.register(pool.leave)  # who still waits for an answer is a thread that was left behind
     return pool
 
 

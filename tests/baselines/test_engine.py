@@ -18,7 +18,7 @@ from baselines.engines.transformers import TransformersEngine  # noqa: E402
 from baselines.tiny.tokenizer import train_tokenizer  # noqa: E402
 from baselines.tiny.warm_start import build_model, play_experts  # noqa: E402
 from baselines.types import Request, Sampling  # noqa: E402
-from llm_marl_envs import make_task, make_workflow  # noqa: E402
+from llm_marl_envs import Ask, make_task, make_workflow  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def engine():
 
 
 def ask(text: str, seed: int, policy: str = "p") -> Request:
-    return Request(policy, ({"role": "user", "content": text},), seed)
+    return Request(policy, ({"role": "user", "content": text},), seed, Ask("solver_0", text))
 
 
 REQUESTS = [
@@ -132,11 +132,12 @@ def test_digits_stay_apart(engine):
 
 
 def test_a_conversation_grows_and_is_never_rewritten(engine):
-    first = ({"role": "user", "content": "What is 1 + 2?"},)
-    (done,) = engine.generate([Request("p", first, 1)], Sampling(1.0, 5))
+    first = ask("What is 1 + 2?", 1).messages
+    (done,) = engine.generate([ask("What is 1 + 2?", 1)], Sampling(1.0, 5))
     context = done.prompt_ids + done.token_ids
     more = (*first, {"role": "assistant", "content": done.text}, {"role": "user", "content": "Sure?"})
-    (again,) = engine.generate([Request("p", more, 2, context)], Sampling(1.0, 5))
+    sure = Ask("solver_0", "Sure?", fresh=False)
+    (again,) = engine.generate([Request("p", more, 2, sure, context)], Sampling(1.0, 5))
     assert again.prompt_ids[: len(context)] == context
     ended = context if done.finish == "stop" else (*context, *engine.chat._encode("<|im_end|>"))
     tail = engine.chat._encode("\n<|im_start|>user\nSure?<|im_end|>\n<|im_start|>assistant\n")

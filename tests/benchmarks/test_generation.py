@@ -16,7 +16,7 @@ from baselines.policies import Policies, load_tokenizer  # noqa: E402
 from baselines.tiny.tokenizer import train_tokenizer  # noqa: E402
 from baselines.tiny.warm_start import Recipe, build_model, play_experts  # noqa: E402
 from baselines.types import Request, Sampling  # noqa: E402
-from llm_marl_envs import make_task, make_workflow  # noqa: E402
+from llm_marl_envs import Ask, make_task, make_workflow  # noqa: E402
 
 NEW = 24
 GROUP = 8
@@ -68,7 +68,8 @@ def test_decoding_against_a_bare_loop(benchmark, engine, group):
     """Tokens per second, ours over a bare loop that reads every row's prompt: all prompts distinct, and groups of 8."""
     problems = make_task("arithmetic").problems("train")[: 256 // group]
     chats = [({"role": "user", "content": f"{p.question.text}\n{p.question.answer_format}"},) for p in problems]
-    requests = [Request("shared", chat, seed) for seed, chat in enumerate(chat for chat in chats for _ in range(group))]
+    grouped = enumerate(chat for chat in chats for _ in range(group))
+    requests = [Request("shared", chat, seed, Ask("solver_0", chat[0]["content"])) for seed, chat in grouped]
     prompts = [engine.chat.open(r.messages) for r in requests]
     model = engine.policies.model("shared")
 

@@ -62,7 +62,9 @@ class Sandbox:
         self._idle: queue.LifoQueue[Server | None] = queue.LifoQueue()
         for _ in range(workers):
             self._idle.put(None)
-        self._workers, self._closed, self._lock = workers, False, threading.Lock()
+        self._servers: set[Server] = set()
+        self._workers, self._lock = workers, threading.Lock()
+        self._closed = self._left = False  # no new jobs; and none that is under way
 
     def run(self, program: str, stdin: str = "", limits: JobLimits = JobLimits()) -> JobResult:
         """Run a text as a program. Whatever it does, the outcome is a `JobResult`; only trouble of ours raises ToolFailed."""
@@ -81,35 +83,56 @@ class Sandbox:
     def _play(self, parts: tuple[Part, ...], limits: JobLimits) -> JobResult:
         if limits.files_mb > self.files_mb:
             raise ConfigError(f"this sandbox has a work folder of {self.files_mb} MB; got files_mb={limits.files_mb}")
-        if self._closed:
-            raise ToolFailed("this sandbox is closed")
         server, reason = self._idle.get(), ""
         try:
+            if self._closed:
+                raise ToolFailed("this sandbox is closed")
             for _ in range(ATTEMPTS):
                 try:
-                    server = server or Server(self._module, self.numpy, self.files_mb)
+                    server = server or self._start()
                     run, goes_on = server.play(parts, limits)
                     if not goes_on:
-                        server = _closed(server)
+                        server = self._end(server)
                     return run
                 except ServerLost as lost:
-                    reason, server = str(lost), _closed(server)
+                    reason, server = str(lost), self._end(server)
+                    if self._left:
+                        raise ToolFailed("this sandbox was closed while the job ran") from None
             raise ToolFailed(f"the sandbox was lost {ATTEMPTS} times over one job ({reason}); the job may be the cause")
+        except BaseException:
+            server = self._end(
+                server
+            )  # interrupted, it still owes an answer, which the next job would take for its own
+            raise
         finally:
             self._idle.put(server)
 
-    def close(self) -> None:
-        """End all servers; waits for jobs that are under way."""
+    def _start(self) -> Server:
+        server = Server(self._module, self.numpy, self.files_mb)
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        for _ in range(self._workers):
-            server = self._idle.get()
-            if server is not None:
-                server.close()
-        for _ in range(self._workers):
-            self._idle.put(None)
+            self._servers.add(server)
+            if self._left:
+                server.leave()
+        return server
+
+    def _end(self, server: Server | None) -> None:
+        if server is not None:
+            server.close()
+            with self._lock:
+                self._servers.discard(server)
+
+    def close(self, wait: bool = True) -> None:
+        """End all servers. Jobs that are under way are waited for; or, with `wait=False`, lost: ToolFailed."""
+        with self._lock:
+            first, self._closed, self._left = not self._closed, True, self._left or not wait
+            if self._left:
+                for server in self._servers:
+                    server.leave()
+        if first:
+            for _ in range(self._workers):
+                self._end(self._idle.get())
+            for _ in range(self._workers):
+                self._idle.put(None)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -120,20 +143,19 @@ class Sandbox:
         self.close()
 
 
-def _closed(server: Server | None) -> None:
-    if server is not None:
-        server.close()
+_making: dict[int, threading.Lock] = {}  # by process: a fork must not wait for a thread that it has not
 
 
 def shared(numpy: bool = False) -> Sandbox:
-    """The process's own sandbox, started at first use. A fork of the process gets another."""
-    return _shared(os.getpid(), numpy)
+    """The process's own sandbox, started at first use by whatever thread. A fork of the process gets another."""
+    with _making.setdefault(os.getpid(), threading.Lock()):
+        return _shared(os.getpid(), numpy)
 
 
 @functools.cache
 def _shared(pid: int, numpy: bool) -> Sandbox:
     box = Sandbox(numpy=numpy, workers=min(4, os.cpu_count() or 1))
-    atexit.register(box.close)
+    atexit.register(box.close, wait=False)  # who still waits for a job is a thread that was left behind
     return box
 
 

@@ -97,6 +97,11 @@ class Server:
             raise ServerLost("it ended")
         return packet
 
+    def leave(self) -> None:
+        """Have the server end, with whatever runs in it, though another thread may wait for its answer: it gets ServerLost."""
+        with contextlib.suppress(OSError):  # closed by that thread
+            self.control.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> str:
         """End the server and whatever runs in it. Returns what it said on stderr."""
         self.control.close()
