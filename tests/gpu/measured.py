@@ -17,7 +17,7 @@ from baselines.learner import Learner
 from baselines.policies import Policies
 from baselines.types import Completion, Request, Sample, Sampling
 
-GAP_SAMPLES = 4  # per policy and step whose log-probs are computed a second time
+GAP_SAMPLES = 2  # per policy and step whose log-probs are computed a second time
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Record:
     trained: int = 0  # tokens in the learner's forward passes, padding not counted
     padded: int = 0  # the same with padding
     training_flops: float = 0.0
+    measuring_s: float = 0.0  # spent on this record itself
     generate_peak: int = 0
     update_peak: int = 0
     dtypes: set[torch.dtype] = field(default_factory=set)  # of the logits
@@ -110,6 +111,7 @@ def measured(record: Record) -> tuple[type[TransformersEngine], type[Learner]]:
                 record.generate_peak = max(record.generate_peak, peak.bytes())
                 record.sampled += sum(len(c.token_ids) for c in done)
                 self._count(requests)
+                record.measuring_s += time.perf_counter() - began - took
             return done
 
         def _count(self, requests: list[Request]) -> None:
@@ -135,6 +137,7 @@ def measured(record: Record) -> tuple[type[TransformersEngine], type[Learner]]:
                 passes.follow(policies.model(name))
 
         def update(self, samples: Sequence[Sample], step: int) -> dict[str, float]:
+            arrived = time.perf_counter()
             record.gaps += self._gaps(samples)
             passes.take()
             peak.restart()
@@ -142,7 +145,8 @@ def measured(record: Record) -> tuple[type[TransformersEngine], type[Learner]]:
             began = time.perf_counter()
             stats = super().update(samples, step)
             watch.wait()
-            record.update_s += time.perf_counter() - began
+            took = time.perf_counter() - began
+            record.update_s += took
             record.update_peak = max(record.update_peak, peak.bytes())
             name = self.policies.names[0]
             shape = Shape.of(self.policies.model(name), name, size)
@@ -153,6 +157,7 @@ def measured(record: Record) -> tuple[type[TransformersEngine], type[Learner]]:
                 record.trained += tokens
                 record.padded += here.mask.numel()
                 record.training_flops += training_flops(shape, tokens, tokens, causal_pairs(lengths))
+            record.measuring_s += time.perf_counter() - arrived - took
             return stats
 
         def _gaps(self, samples: Sequence[Sample]) -> list[float]:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tomllib
 import venv
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,6 @@ CARRIED = (
 )
 # glibc 2.17 and 2.28: pip takes a platform literally, and wheels are named by the oldest glibc that they run on.
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux2010_x86_64")
-CHECKED = ("pytest", "pytest-timeout")  # of the dev extra
 
 
 def download(python: str, folder: Path = WHEELS) -> None:
@@ -50,49 +49,79 @@ def download(python: str, folder: Path = WHEELS) -> None:
     print(f"{len(wheels)} wheels for Python {python} in {folder.relative_to(ROOT)}: {total / 2**20:.1f} MiB")
 
 
-def requirements() -> list[str]:
-    """What the checks import, as pyproject.toml says it."""
+def floors() -> dict[str, str]:
+    """Name -> the oldest version that will do: pyproject.toml's bound, or else, for what it does not name, the version carried."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    tests = [r for r in extras["dev"] if re.split(r"[<>=!~\[; ]", r)[0] in CHECKED]
-    return [*project["dependencies"], *extras["train"], *tests]
+    bounded = (*project["dependencies"], *extras["train"], *extras["dev"])
+    named = dict(r.partition(",")[0].split(">=") for r in bounded if ">=" in r)
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    needed = {r.partition(">=")[0] for r in (*project["dependencies"], *extras["train"])} | set(CARRIED)
+    return {name: named.get(name) or pinned[name] for name in sorted(needed)}
+
+
+def lacking(floor: dict[str, str]) -> dict[str, str]:
+    """Of these, name -> what this Python has instead: an older version, or nothing."""
+    found = {}
+    for name, oldest in floor.items():
+        try:
+            here = version(name)
+        except PackageNotFoundError:
+            here = ""
+        if _numbers(here) < _numbers(oldest):
+            found[name] = here or "nothing"
+    return found
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text.partition("+")[0])]
 
 
 def python() -> Path:
     """.venv's Python if there is one; else one in build/gpu that sees this Python's packages and is given what they lack.
 
     It is not made with --system-site-packages: where this Python is itself in a virtual environment, that would show the
-    system's packages instead of its own. The torch that is there stays: a constraint forbids any other.
+    system's packages instead of its own. Nothing is resolved, so that no torch is ever fetched: the list is CARRIED.
     """
     ready = ROOT / ".venv" / "bin" / "python"
     if ready.exists():
         return ready
-    missing = [name for name in ("torch", "transformers", "pip") if importlib.util.find_spec(name) is None]
-    if missing:
+    floor = floors()
+    missing = lacking(floor)
+    alone = {name: here for name, here in missing.items() if name not in CARRIED}
+    if alone or importlib.util.find_spec("pip") is None:
+        wanted = ", ".join(f"{name}>={floor[name]} (it has {here})" for name, here in alone.items()) or "pip"
         raise SystemExit(
-            f"{sys.executable} has no {', '.join(missing)}, and there is no .venv. Make one with `make .venv/.dev` (needs the "
-            f"network), or name a Python that has them: make gpu PYTHON=/path/to/python3"
+            f"{sys.executable} lacks {wanted}, and there is no .venv. Make one with `make .venv/.dev` (needs the network), or "
+            "name a Python that has it: make gpu PYTHON=/path/to/python3"
         )
     made = OWN / "bin" / "python"
-    done = OWN / ".ready"
-    if done.exists() and done.stat().st_mtime > (ROOT / "pyproject.toml").stat().st_mtime:
+    if _up_to_date():
         return made
     venv.EnvBuilder(clear=True, symlinks=True, with_pip=False).create(OWN)
     seen = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
     (own_packages,) = OWN.glob("lib/python3.*/site-packages")
     (own_packages / "below.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in seen))
-    kept = OWN / "constraints.txt"
-    kept.write_text("".join(f"{name}=={version(name)}\n" for name in ("torch", "transformers")))
     source = ["--no-index", f"--find-links={WHEELS}"] if WHEELS.is_dir() else []
-    pip = [str(made), "-m", "pip", "install", "--quiet", "--no-compile", *source, f"--constraint={kept}"]
-    if subprocess.run([*pip, *requirements()], stdout=sys.stderr).returncode:
+    pip = [str(made), "-m", "pip", "install", "--quiet", "--no-deps", "--ignore-installed", *source]
+    pins = f"--constraint={ROOT / 'constraints.txt'}"
+    if missing and subprocess.run([*pip, pins, *missing], stdout=sys.stderr).returncode:
         raise SystemExit(
-            "cannot install what is missing. Without a network, run `make gpu-wheels` on a machine that has one and bring "
-            "build/wheels along; it must be made for this Python: make gpu-wheels GPU_PYTHON="
-            f"{sys.version_info.major}.{sys.version_info.minor}"
+            f"cannot install {', '.join(missing)}. Without a network, run `make gpu-wheels` on a machine that has one and bring "
+            f"build/wheels along; for this Python: make gpu-wheels GPU_PYTHON={sys.version_info.major}.{sys.version_info.minor}"
         )
-    done.touch()
+    (OWN / ".ready").write_text(sys.executable)
     return made
+
+
+def _up_to_date() -> bool:
+    """Whether build/gpu was finished for this Python and the present requirements."""
+    done = OWN / ".ready"
+    return (
+        done.exists()
+        and done.read_text() == sys.executable
+        and all(done.stat().st_mtime > (ROOT / n).stat().st_mtime for n in ("pyproject.toml", "constraints.txt"))
+    )
 
 
 if __name__ == "__main__":

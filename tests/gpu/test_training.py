@@ -25,7 +25,7 @@ def settings(model: str, name: str, device: str, out: Path, **changes) -> TrainA
     small = device == "cpu"
     tiny = {"problems": 4, "samples": 4, "lr": 1.5e-4} if small else {"problems": 16, "samples": 8, "lr": 1.5e-4}
     large = (
-        {"problems": 2, "samples": 4, "max_tokens": 8, "micro_batch": 8}
+        {"problems": 1, "samples": 4, "max_tokens": 4, "micro_batch": 4}
         if small
         else {"problems": 8, "samples": 8, "max_tokens": 12, "micro_batch": 32}
     )
@@ -90,7 +90,7 @@ def test_training(name, method, lora_rank, device, ceilings, report, request, tm
 
 def _describe(report, run: str, record: Record, args: TrainArgs, wall: float) -> None:
     timed = read_lines(args.out / "timing.jsonl")
-    steps = sum(line["play_s"] + line["learn_s"] for line in timed)
+    steps = sum(line["play_s"] + line["learn_s"] for line in timed) - record.measuring_s
     report.runs.append(run)
     report.add(run, "generation", record.sampled / record.generate_s, "sampled tokens/s")
     report.add(run, "generation, share of the ceilings", record.generate_share(), "of 1")
