@@ -33,7 +33,7 @@ GPU_OUT ?= runs/gpu
 GPU_PYTHON ?= 3.12
 
 gpu:
-	python=$$($(PYTHON) tests/gpu/offline.py python) && "$$python" -m pytest tests/gpu --out $(GPU_OUT)
+	python=$$($(PYTHON) tests/gpu/offline.py python) && "$$python" -m pytest tests/gpu --out=$(GPU_OUT)
 
 gpu-wheels:
 	$(PYTHON) tests/gpu/offline.py download $(GPU_PYTHON)

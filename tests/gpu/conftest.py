@@ -28,12 +28,10 @@ REPORT = pytest.StashKey["Report"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--out", type=Path, default=HERE.parents[1] / "runs" / "gpu", help="folder of gpu.json and gpu.txt"
-    )
-    parser.addoption(
-        "--seconds", type=float, default=330, help="a check that would begin later than this fails, not run"
-    )
+    # Given as --out=FOLDER: in two words, an existing folder would be taken for one of the tests when pytest.ini is looked for.
+    out = HERE.parents[1] / "runs" / "gpu"
+    parser.addoption("--out", type=Path, default=out, help="folder of gpu.json and gpu.txt")
+    parser.addoption("--seconds", type=float, help="a check that would begin later fails; by default 330 on a card")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -72,7 +70,7 @@ def report(request: pytest.FixtureRequest, device: str) -> Report:
 
 @pytest.fixture(scope="session")
 def ceilings(report: Report, device: str) -> Ceilings:
-    """The machine's ceilings, measured once, before anything else is."""
+    """The machine's ceilings, measured once."""
     import torch
     from ceilings import measure_ceilings
 

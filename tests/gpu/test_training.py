@@ -16,7 +16,7 @@ from baselines.progress import Progress
 from baselines.runlog import RunLog, read_lines
 
 STEPS = 10
-LARGEST_GAP = 0.05  # mean, in nats: both sides round as test_agreement.py says; another model's log-probs are far off
+LARGEST_GAP = 0.02  # mean, in nats: both sides round as test_agreement.py says, and a temperature of 0.7 widens it
 
 
 def settings(model: str, name: str, device: str, out: Path, **changes) -> TrainArgs:
@@ -60,6 +60,9 @@ def test_training(name, method, lora_rank, device, ceilings, report, request, tm
     assert len(policies.names) == (1 if method == "shared" else 2)
     assert record.dtypes == {torch.bfloat16 if device == "cuda" else torch.float32}
     assert {p.device.type for n in policies.names for p in policies.model(n).parameters()} == {device}
+    assert {p.dtype for n in policies.names for p in policies.parameters(n)} == {torch.float32}
+    stored = {p.dtype for p in policies.model(policies.names[0]).parameters() if not p.requires_grad}
+    assert stored == ({torch.bfloat16 if device == "cuda" else torch.float32} if lora_rank else set())
 
     steps = [line for line in read_lines(args.out / "metrics.jsonl") if line["kind"] == "train"]
     assert len(steps) == STEPS
