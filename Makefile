@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/pip install --quiet --constraint constraints.txt
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo test lint bench results cards clean
+.PHONY: demo test lint bench gpu gpu-wheels results cards clean
 
 demo: .venv/.demo
 	.venv/bin/llm-marl study --arms shared shuffled prompted --seeds 1 --steps 30 --eval-every 5 --out runs/demo
@@ -26,6 +26,17 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	.venv/bin/pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-columns=median,iqr,rounds -s
+
+# Training on a CUDA card, or the same checks on the CPU if there is none: docs/performance.md. It uses .venv if there is one, else
+# the torch of $(PYTHON), which may lack the rest: `make gpu-wheels` fetches that for a machine without a network.
+GPU_OUT ?= runs/gpu
+GPU_PYTHON ?= 3.12
+
+gpu:
+	python=$$($(PYTHON) tests/gpu/offline.py python) && "$$python" -m pytest tests/gpu --out=$(GPU_OUT)
+
+gpu-wheels:
+	$(PYTHON) tests/gpu/offline.py download $(GPU_PYTHON)
 
 # The figures of docs/results.md: about half an hour on two cores.
 results: .venv/.demo
