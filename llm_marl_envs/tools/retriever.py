@@ -139,8 +139,8 @@ def _address(url: str) -> _Address:
 
 
 def _post(to: _Address, body: bytes, deadline: float) -> tuple[int, bytes]:
-    """Status and body of the reply. Raises urllib3's HTTPError or TimeoutError; both at the deadline, however slowly the
-    bytes come."""
+    """Status and body of the reply. Raises urllib3's HTTPError; at the deadline too, however slowly the bytes come, or
+    TimeoutError."""
     pool = _pool(os.getpid(), to.secure, to.host, to.port)
     response = pool.urlopen(
         "POST", to.path, body, HEADERS, retries=False, redirect=False, timeout=Timeout(total=_left(deadline)),
@@ -217,7 +217,7 @@ def _connect(to: HTTPConnection) -> socket.socket:
     for *_, address in socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM):
         try:
             sock = create_connection((str(address[0]), to.port), _left(deadline), socket_options=to.socket_options)
-            sock.settimeout(_left(deadline))  # for TLS, which takes the socket's own limit
+            sock.settimeout(max(deadline - time.monotonic(), 1e-3))  # for TLS, which takes the socket's own limit
             return sock
         except OSError as bad:
             failed = bad
