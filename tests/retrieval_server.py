@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
@@ -42,20 +45,43 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Keeping(Handler):
+    """Connections stay open for more requests."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     answer: Answer
 
-    def __init__(self, answer: Answer):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answer, self.asked = answer, []
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+    def __init__(self, answer: Answer, handler: type[Handler], tls: ssl.SSLContext | None):
+        super().__init__(("127.0.0.1", 0), handler)
+        self.answer, self.asked, self.connections = answer, [], []
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server_address[1]}"
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.connections.append(connection)
+        return connection, address
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up in a handshake are no error."""
+
+    def hang_up(self) -> None:
+        """On those who are connected."""
+        for connection in self.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
-def serving(answer: Answer) -> Iterator[Server]:
-    server = Server(answer)
+def serving(answer: Answer, handler: type[Handler] = Handler, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    server = Server(answer, handler, tls)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -63,6 +89,7 @@ def serving(answer: Answer) -> Iterator[Server]:
     finally:
         server.shutdown()
         server.server_close()
+        server.hang_up()
         thread.join()
 
 
@@ -119,11 +146,31 @@ def hanging_up(handler: Handler, asked: dict[str, Any]) -> None:
     handler.close_connection = True
 
 
-def cut_off(handler: Handler, asked: dict[str, Any]) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    handler.wfile.write(b'{"result": [[')
+def claiming(length: int | str) -> Answer:
+    """Less comes than is said."""
+
+    def answer(handler: Handler, asked: dict[str, Any]) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(length))
+        handler.end_headers()
+        handler.wfile.write(b'{"result": [[')
+
+    return answer
+
+
+def chunked(body: bytes) -> Answer:
+    def answer(handler: Handler, asked: dict[str, Any]) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def endless_headers(handler: Handler, asked: dict[str, Any]) -> None:
+    while True:
+        handler.wfile.write(b"HTTP/1.1 100 Continue\r\nX-Padding: " + b"x" * 60_000 + b"\r\n\r\n")
 
 
 def no_http(handler: Handler, asked: dict[str, Any]) -> None:
@@ -155,7 +202,12 @@ FAILURES: dict[str, tuple[Answer, str]] = {
     "dripping": (dripping, "no complete reply within 0.3 s"),
     "dripping headers": (dripping_headers, "no complete reply within 0.3 s"),
     "hanging up": (hanging_up, "RemoteDisconnected"),
-    "cut off": (cut_off, "IncompleteRead"),
+    "cut off": (claiming(1000), "IncompleteRead"),
+    "length is a lie": (claiming(10**15), "more expected) (tried 3 times)"),
+    "two lengths": (claiming("1000, 1001"), "HTTPException: 'Content-Length: 1000, 1001'"),
+    "negative chunk": (chunked(b"-5\r\n[]"), "not a proper HTTP reply: ValueError"),
+    "chunk of any length": (chunked(b"-1\r\n" + b" " * (17 << 20)), "over 16 MiB"),
+    "endless headers": (endless_headers, "over 16 MiB"),
     "no HTTP": (no_http, "not a proper HTTP reply: BadStatusLine"),
     "huge": (huge, "over 16 MiB"),
     "redirected for ever": (redirected, "status 307"),
@@ -164,6 +216,7 @@ FAILURES: dict[str, tuple[Answer, str]] = {
     "garbage": (saying(b"<html>\xff\xfe"), "not JSON"),
     "empty body": (saying(b""), "not JSON"),
     "compressed": (saying(b"\x1f\x8b\x08\x00", Content_Encoding="gzip"), "not JSON"),
+    "compressed, though nobody asked": (saying(gzip.compress(b"[]"), Content_Encoding="gzip"), "not JSON ('utf-8'"),
     "deep": (saying(b"[" * 100_000), "not JSON"),
     "long number": (saying(ONE % (b"9" * 5_000)), "not JSON"),
     "NaN": (saying(ONE % b"NaN"), "NaN is no JSON number"),

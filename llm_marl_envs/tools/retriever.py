@@ -5,6 +5,7 @@
 
 Whatever goes wrong is a ToolFailed that names the URL, never an empty result: an agent that reads "nothing found" because a
 server is down learns from it. Redirects are not followed and no proxy is used, so the texts go to the given host alone.
+Connections are kept and used again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import http.client
 import io
 import json
 import math
+import os
 import socket
 import ssl
 import time
@@ -22,13 +24,20 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote, urlsplit
 
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.util.connection import create_connection
+
 from llm_marl_envs.errors import ConfigError, DataError, ToolFailed
 from llm_marl_envs.tools.index import LONGEST_QUERY, Passage, passage_of
 
-LARGEST_REPLY = 16 << 20  # bytes
+LARGEST_REPLY = 16 << 20  # bytes, headers included
 RETRIES = 2  # of what may pass: a connection that fails, a 5xx
 BACK_OFF = 0.05  # seconds before the first retry, four times as many before the second
 SHOWN = 200  # characters of a bad reply in a message
+KEPT = 64  # idle connections to a server
+HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True)
@@ -71,13 +80,15 @@ class Retriever:
                 if status == 200:
                     return reply
                 what, passes = f"status {status}: {_shown(reply)}", status >= 500
-            except TimeoutError:
-                what, passes = f"no complete reply within {self.timeout:g} s", False
-            except (OSError, http.client.IncompleteRead) as bad:  # refused, reset, unknown host, cut off
-                passes = not isinstance(bad, ssl.SSLCertVerificationError)
-                what = f"{type(bad).__name__}: {bad}"
-            except (http.client.HTTPException, _TooLarge) as bad:
-                what, passes = f"not a proper HTTP reply: {type(bad).__name__}: {str(bad)[:SHOWN]!r}", False
+            except (HTTPError, TimeoutError, ValueError) as wrapped:  # ValueError: a chunk of negative length
+                bad = _cause(wrapped)
+                what, passes = f"{type(bad).__name__}: {bad}", False
+                if isinstance(bad, TimeoutError | ReadTimeoutError):
+                    what = f"no complete reply within {self.timeout:g} s"
+                elif isinstance(bad, OSError | http.client.IncompleteRead):  # refused, reset, unknown host, cut off
+                    passes = not isinstance(bad, ssl.SSLCertVerificationError)
+                else:
+                    what = f"not a proper HTTP reply: {type(bad).__name__}: {str(bad)[:SHOWN]!r}"
             pause = BACK_OFF * 4 ** (attempt - 1)
             if not passes or attempt > RETRIES or time.monotonic() + pause >= deadline:
                 self._fail(what + (f" (tried {attempt} times)" if attempt > 1 else ""))
@@ -102,16 +113,12 @@ class Retriever:
         raise ToolFailed(f"the retriever {self._to.url} failed: {what}") from None
 
 
-class _TooLarge(Exception):
-    pass
-
-
 class _Address(NamedTuple):
     url: str
     secure: bool
     host: str
     port: int
-    head: bytes  # of the request, up to the length of its body
+    path: str
 
 
 def _address(url: str) -> _Address:
@@ -128,48 +135,107 @@ def _address(url: str) -> _Address:
     path = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
     path = path if path.endswith("/retrieve") else f"{path}/retrieve"
     secure = parts.scheme == "https"
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: {parts.netloc.encode('idna').decode()}\r\nContent-Type: application/json\r\n"
-        f"Accept: application/json\r\nAccept-Encoding: identity\r\nConnection: close\r\nContent-Length: "
-    )
-    return _Address(
-        f"{parts.scheme}://{parts.netloc}{path}", secure, host, port or (443 if secure else 80), head.encode()
-    )
+    return _Address(f"{parts.scheme}://{parts.netloc}{path}", secure, host, port or (443 if secure else 80), path)
 
 
 def _post(to: _Address, body: bytes, deadline: float) -> tuple[int, bytes]:
-    """Status and body of the reply. Raises TimeoutError at the deadline, however slowly the bytes come."""
-    with _connect(to, deadline) as sock:
-        sock.settimeout(_left(deadline))
-        sock.sendall(to.head + b"%d\r\n\r\n" % len(body) + body)
-        response = http.client.HTTPResponse(_Paced(sock, deadline), method="POST")  # type: ignore[arg-type]
-        with response:
-            response.begin()
-            reply = response.read(LARGEST_REPLY + 1)
-            if len(reply) > LARGEST_REPLY:
-                raise _TooLarge(f"over {LARGEST_REPLY >> 20} MiB")
-            if response.length:  # read(n) says nothing of a connection that closed early
-                raise http.client.IncompleteRead(reply, response.length)
-            return response.status, reply
+    """Status and body of the reply. Raises urllib3's HTTPError; at the deadline too, however slowly the bytes come, or
+    TimeoutError."""
+    pool = _pool(os.getpid(), to.secure, to.host, to.port)
+    response = pool.urlopen(
+        "POST", to.path, body, HEADERS, retries=False, redirect=False, timeout=Timeout(total=_left(deadline)),
+        preload_content=False, decode_content=False,
+    )  # fmt: skip
+    try:  # in pieces: memory for a length that is a lie is not to be had
+        return response.status, b"".join(iter(lambda: response.read(1 << 16), b""))
+    finally:
+        response.close()  # and its connection, if that is not already back in the pool
 
 
-def _connect(to: _Address, deadline: float) -> socket.socket:
+@functools.lru_cache(maxsize=32)
+def _pool(pid: int, secure: bool, host: str, port: int) -> HTTPConnectionPool:
+    """The connections of a process to a server. Not a retriever's own: that travels between processes, sockets cannot;
+    and tasks make a new one for each call. A fork would talk into its parent's connections, so it gets its own."""
+    if not secure:
+        pool = HTTPConnectionPool(host, port, maxsize=KEPT)
+        pool.ConnectionCls = _Plain  # type: ignore[assignment]
+    else:
+        pool = HTTPSConnectionPool(host, port, maxsize=KEPT, ssl_context=ssl.create_default_context())
+        pool.ConnectionCls = _Secure  # type: ignore[assignment]
+    return pool
+
+
+def _cause(bad: BaseException) -> BaseException:
+    """What urllib3 has wrapped, or the error itself."""
+    inner = next((part for part in bad.args if isinstance(part, BaseException)), bad.__cause__)
+    return bad if inner is None else _cause(inner)
+
+
+# urllib3 grants the time to each address of a host and to each read anew, so a server that sends a byte now and then would
+# be waited for without end, and within the headers nobody else can look at the clock or at the size. Hence what follows.
+
+
+class _Paced(io.RawIOBase):
+    """A socket's file whose reads together keep to the socket's time limit, and to the size of a reply."""
+
+    def __init__(self, sock: socket.socket):
+        self._sock, self._file = sock, sock.makefile("rb", buffering=0)
+        self._deadline, self._room = time.monotonic() + (sock.gettimeout() or 0.0), LARGEST_REPLY
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_left(self._deadline))
+        read = self._file.readinto(buffer)
+        self._room -= read or 0
+        if self._room < 0:
+            raise http.client.HTTPException(f"over {LARGEST_REPLY >> 20} MiB")
+        return read
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Reply(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *arguments: Any, **named: Any):
+        super().__init__(sock, *arguments, **named)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Paced(sock))
+
+    def begin(self) -> None:
+        super().begin()
+        length = ", ".join(self.headers.get_all("Content-Length", ["0"]))
+        if not length.strip().isdecimal():  # urllib3 would refuse it too late to close the connection
+            raise http.client.HTTPException(f"Content-Length: {length}")
+
+
+def _connect(to: HTTPConnection) -> socket.socket:
+    deadline = time.monotonic() + (to.timeout or 0.0)
     failed: OSError = OSError("the host has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM):
-        sock = socket.socket(family, kind, protocol)
+    for *_, address in socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM):
         try:
-            sock.settimeout(_left(deadline))
-            sock.connect(address)
-            return _tls().wrap_socket(sock, server_hostname=to.host) if to.secure else sock
+            sock = create_connection((str(address[0]), to.port), _left(deadline), socket_options=to.socket_options)
+            sock.settimeout(max(deadline - time.monotonic(), 1e-3))  # for TLS, which takes the socket's own limit
+            return sock
         except OSError as bad:
-            sock.close()
             failed = bad
     raise failed
 
 
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
+class _Plain(HTTPConnection):
+    response_class = _Reply
+
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+
+class _Secure(HTTPSConnection):
+    response_class = _Reply
+
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
 
 
 def _left(deadline: float) -> float:
@@ -177,23 +243,6 @@ def _left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError
     return left
-
-
-class _Paced(io.RawIOBase):
-    """A socket as the file that HTTPResponse reads: each read may take no longer than what is left until the deadline."""
-
-    def __init__(self, sock: socket.socket, deadline: float):
-        self._sock, self._deadline = sock, deadline
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(_left(self._deadline))
-        return self._sock.recv_into(buffer)
 
 
 def _passage(item: Any) -> Passage:

@@ -12,8 +12,8 @@ from llm_marl_envs.cli.doctor import EXTRAS, missing, tell
 from llm_marl_envs.cli.main import commands, main
 from llm_marl_envs.errors import ToolFailed
 from llm_marl_envs.tools.sandbox import variants
-from llm_marl_envs.tools.sandbox.escapes import Escape, all_escapes
-from llm_marl_envs.tools.sandbox.escapes.suite import Finding
+from llm_marl_envs.tools.sandbox.escapes import Escape, all_escapes, one_of_each
+from llm_marl_envs.tools.sandbox.escapes.suite import Finding, meant_for
 
 HERE = [name for name, reason in variants().items() if reason is None]
 FINE = [Escape("files", "nothing", "pass"), Escape("network", "nothing", "pass")]
@@ -58,20 +58,60 @@ def test_all_is_well(run, monkeypatch, tmp_path):
 def test_one_failure_is_told_and_ends_with_1(run, monkeypatch):
     bad = Escape("files", "a planted fault", "escaped('the moon')")
     monkeypatch.setattr(module, "all_escapes", lambda: [*FINE, bad])
-    code, text = run()
+    code, text = run("--all")
     assert code == 1
     assert "files │ 1/2" in text
     assert "not contained: files: a planted fault: ESCAPED: the moon" in text
 
 
 @pytest.mark.skipif(not HERE, reason=f"no sandbox works here: {variants()}")
-def test_quick_leaves_the_slow_ones_out(run, monkeypatch):
-    slow = Escape("timing", "slow", "escaped('played although slow')", slow=True)
-    monkeypatch.setattr(module, "all_escapes", lambda: [*FINE, slow])
-    code, text = run("--quick")
+def test_one_of_each_category_is_tried_unless_all_are_asked_for(run, monkeypatch):
+    slow = Escape("files", "slow", "escaped('played although slow')", slow=True)
+    second = Escape("network", "second", "escaped('played although second')")
+    alone = Escape("timing", "alone", "pass", slow=True)
+    monkeypatch.setattr(module, "all_escapes", lambda: [slow, *FINE, second, alone])
+    code, text = run()
     assert code == 0
-    assert "timing" not in text
-    assert run()[0] == 1
+    assert "files │ 1/1" in text
+    assert "network │ 1/1" in text
+    assert "timing │ 1/1" in text
+    assert "tried 3 of 5 hostile programs, one of each category; all of them: llm-marl doctor --all" in text
+    code, text = run("--all")
+    assert code == 1
+    assert "files │ 1/2" in text
+    assert "not contained: files: slow: ESCAPED: played although slow" in text
+    assert "not contained: network: second: ESCAPED: played although second" in text
+    assert "tried 5 of 5 hostile programs" in text
+    assert "--all" not in text
+
+
+def test_which_ones_are_tried():
+    """The most telling ones; in WebAssembly the same, where they mean something there."""
+    chosen = one_of_each(all_escapes())
+    assert [(e.category, e.name) for e in chosen] == [
+        ("files", "read a file of the host's by its path"),
+        ("environment", "environment variables"),
+        ("/proc", "own memory and descriptors"),
+        ("network", "TCP to the host's own port"),
+        ("processes", "fork"),
+        ("exec", "shells and programs with rights"),
+        ("signals", "kill the parent"),
+        ("memory", "one big array"),
+        ("disk", "fill the work folder"),
+        ("descriptors", "descriptors that are not ours"),
+        ("output", "without end"),
+        ("namespaces", "a user namespace of one's own"),
+        ("ptrace", "trace the parent or oneself"),
+        ("kernel", "programs in the kernel"),
+        ("reading the tests", "all objects there are"),
+        ("faking the verdict", "exit 0 when loaded"),
+        ("code in results", "__reduce__ that runs a text"),
+        ("timing", "a busy loop"),
+    ]
+    assert [e.category for e in chosen if e.slow] == ["timing"], "it has no quick ones"
+    in_wasm = one_of_each(meant_for("wasm", all_escapes()))
+    assert [e.name for e in in_wasm if e not in chosen] == ["a thousand copies"]
+    assert [e.category for e in in_wasm] == [e.category for e in chosen]
 
 
 def test_reasons_are_told_where_a_variant_does_not_work(run, monkeypatch):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import shutil
 import socket
+import ssl
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from retrieval_server import FAILURES, failing, hanging_up, saying, serving, well, without_scores
+from retrieval_server import FAILURES, Keeping, failing, hanging_up, saying, serving, well, without_scores
 
 from llm_marl_envs.errors import ConfigError, ToolFailed
 from llm_marl_envs.tools.index import LONGEST_QUERY, Passage
@@ -125,6 +131,38 @@ def test_a_server_that_never_accepts():
             sock.close()
 
 
+def test_the_time_is_for_all_addresses_of_a_host(monkeypatch):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.1", port))
+        asked = socket.getaddrinfo
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda host, *a, **k: asked("127.0.0.1", *a, **k) * (3 if host == "many" else 1)
+        )
+        began = time.monotonic()
+        with pytest.raises(ToolFailed, match=r"no complete reply within 1 s"):
+            Retriever(f"http://many:{port}", timeout=1.0).search("x")
+        assert time.monotonic() - began < 1.8
+        for sock in waiting:
+            sock.close()
+
+
+def test_another_address_is_taken_where_one_refuses(monkeypatch):
+    asked = socket.getaddrinfo
+
+    def both(host, *a, **k):
+        return asked("127.0.0.2", *a, **k) + asked("127.0.0.1", *a, **k) if host == "both" else asked(host, *a, **k)
+
+    with serving(well) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", both)
+        assert len(Retriever(server.url.replace("127.0.0.1", "both")).search("x", 1)) == 1
+
+
 def test_plain_http_where_tls_is_expected():
     with serving(well) as server, pytest.raises(ToolFailed, match=r"https://127.*SSLError"):
         Retriever(server.url.replace("http:", "https:"), timeout=2.0).search("x")
@@ -184,3 +222,142 @@ def test_timeouts_that_are_none(timeout):
 def test_retrievers_are_values():
     assert Retriever("http://127.0.0.1:1") == Retriever("http://127.0.0.1:1")
     assert repr(Retriever("http://127.0.0.1:1")) == "Retriever(url='http://127.0.0.1:1', timeout=10.0)"
+
+
+# Connections that are kept.
+
+
+def test_searches_share_a_connection():
+    with serving(well, Keeping) as server:
+        for i in range(5):
+            assert Retriever(server.url).search(f"q{i}", 1)[0].text == f"About q{i}, 0."
+        server.answer = saying(b"no such page", 404)
+        with pytest.raises(ToolFailed, match="status 404"):
+            Retriever(server.url).search("x")
+        server.answer = well
+        assert len(Retriever(server.url).search("x", 1)) == 1
+    assert len(server.asked) == 7
+    assert len(server.connections) == 1
+
+
+def test_threads_share_a_retriever(caplog):
+    def slow(handler, asked):
+        time.sleep(0.002)
+        well(handler, asked)
+
+    with serving(slow, Keeping) as server:
+        retriever = Retriever(server.url)
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda i: retriever.search(f"q{i}", 1), range(200)))
+    assert [passages[0].text for passages in found] == [f"About q{i}, 0." for i in range(200)]
+    assert len(server.asked) == 200
+    assert len(server.connections) <= 8
+    assert caplog.text == ""
+
+
+def test_a_server_that_closed_meanwhile_fails_no_search():
+    with serving(well, Keeping) as server:
+        retriever = Retriever(server.url)
+        for connections in (1, 2, 3):
+            assert len(retriever.search("x", 1)) == 1
+            assert len(server.connections) == connections
+            server.hang_up()
+            time.sleep(0.05)
+    assert len(server.asked) == 3
+
+
+def test_a_server_that_closes_just_now_fails_no_search():
+    """It was still there when the connection was taken again, and never answers what comes by it."""
+
+    class Once(Keeping):
+        used = False
+
+        def do_POST(self):
+            if self.used:
+                self.close_connection = True
+                return
+            self.used = True
+            super().do_POST()
+
+    with serving(well, Once) as server:
+        retriever = Retriever(server.url)
+        for connections in (1, 2, 3):
+            assert len(retriever.search("x", 1)) == 1
+            assert len(server.connections) == connections
+
+
+@pytest.mark.parametrize("more", [b" ", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b" " * 100_000])
+def test_what_comes_after_a_reply_is_no_reply_to_the_next_search(more):
+    def too_long(handler, asked):
+        well(handler, asked)
+        handler.wfile.write(more)
+
+    with serving(too_long, Keeping) as server:
+        for query in ("a", "b", "c"):
+            assert Retriever(server.url).search(query, 1)[0].text == f"About {query}, 0."
+            time.sleep(0.05)
+
+
+def test_a_reply_that_came_too_late_is_no_reply_to_the_next_search():
+    def late(handler, asked):
+        time.sleep(0.3 if asked["queries"] == ["a"] else 0.0)
+        well(handler, asked)
+
+    with serving(late, Keeping) as server:
+        with pytest.raises(ToolFailed, match=r"no complete reply within 0\.1 s"):
+            Retriever(server.url, timeout=0.1).search("a", 1)
+        time.sleep(0.4)
+        assert Retriever(server.url).search("b", 1)[0].text == "About b, 0."
+
+
+def test_a_copy_by_pickle_searches():
+    with serving(well, Keeping) as server:
+        retriever = Retriever(server.url, 3.0)
+        retriever.search("x", 1)
+        copy = pickle.loads(pickle.dumps(retriever))
+        assert copy == retriever
+        assert len(copy.search("x", 1)) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_has_a_connection_of_its_own():
+    with serving(well, Keeping) as server:
+        retriever = Retriever(server.url)
+        assert len(retriever.search("x", 1)) == 1
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = int(retriever.search("child", 1)[0].text != "About child, 0.")
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert retriever.search("parent", 1)[0].text == "About parent, 0."
+    assert len(server.connections) == 2, "the parent's, before and after, and the child's"
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
+def test_certificates_are_verified(tmp_path, monkeypatch):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=retriever", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with serving(well, Keeping, tls) as server:
+        with pytest.raises(ToolFailed, match=r"https://127.*SSLCertVerificationError") as bad:
+            Retriever(server.url).search("x")
+        assert "tried" not in str(bad.value)
+        assert server.asked == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with serving(well, Keeping, tls) as server:
+        for _ in range(3):
+            assert len(Retriever(server.url).search("x", 1)) == 1
+        assert len(server.connections) == 1
+        server.answer = FAILURES["dripping"][0]
+        with pytest.raises(ToolFailed, match=r"no complete reply within 0\.3 s"):
+            Retriever(server.url, timeout=0.3).search("x")
+        with pytest.raises(ToolFailed, match=r"SSLCertVerificationError.*localhost"):
+            Retriever(server.url.replace("127.0.0.1", "localhost")).search("x")

@@ -6,6 +6,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from llm_marl_envs.errors import ConfigError, ToolFailed, UnknownName
 from llm_marl_envs.tools import sandbox
 from llm_marl_envs.tools.sandbox import JobLimits, Sandbox, SandboxUnavailable, variants
 from llm_marl_envs.tools.sandbox.inside import seccomp
+from llm_marl_envs.tools.sandbox.runtime import _names
 
 WORKING = [name for name, reason in variants().items() if reason is None]
 NATIVE = [name for name in WORKING if name != "wasm"]
@@ -252,3 +254,21 @@ def test_a_sandbox_without_bubblewrap_says_what_to_install(monkeypatch):
 def test_the_filter_is_short_enough_for_its_jumps():
     assert len(seccomp.program()) % 8 == 0
     assert len(seccomp.program()) // 8 < 4096
+
+
+def test_libraries_are_there_under_all_of_their_names(tmp_path):
+    """Links that begin with other letters and lead astray, too: before glibc 2.34, libc.so.6 led to libc-2.31.so."""
+    files = tmp_path / "files"
+    files.mkdir()
+    for name in ("libc-2.31.so", "libz.so.1.2.13", "libother.so.1"):
+        (files / name).touch()
+    for name, target in (("libc.so.6", "libc-2.31.so"), ("libz.so.1", "libz.so.1.2.13"), ("libgone.so", "gone")):
+        (files / name).symlink_to(target)
+    libraries = [str(files / name) for name in ("libc-2.31.so", "libz.so.1.2.13")]
+    found = [(Path(a).name, Path(b).name) for a, b in _names(libraries) if Path(b).is_relative_to(tmp_path)]
+    assert found == [
+        ("libc-2.31.so", "libc-2.31.so"),
+        ("libc-2.31.so", "libc.so.6"),
+        ("libz.so.1.2.13", "libz.so.1"),
+        ("libz.so.1.2.13", "libz.so.1.2.13"),
+    ]

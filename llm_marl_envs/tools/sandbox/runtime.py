@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import struct
 import subprocess
 import sys
 import sysconfig
@@ -53,7 +52,12 @@ class Runtime:
 
 @functools.cache
 def runtime(numpy: bool) -> Runtime:
-    """The interpreter we run on, with the shared libraries that its standard library loads, and numpy if asked for."""
+    """The interpreter we run on, with the shared libraries that its standard library loads, and numpy if asked for.
+
+    Library by library, although binding all of /usr or of its library folders would save the probe: programs would see what
+    is installed there (shells and programs with root's rights, other packages, /usr/local, os-release), and the escapes
+    that look for such files find them.
+    """
     executable = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     bases = {"base": sys.base_prefix, "installed_base": sys.base_prefix}
     bases |= {"platbase": sys.base_exec_prefix, "installed_platbase": sys.base_exec_prefix}
@@ -76,16 +80,7 @@ def runtime(numpy: bool) -> Runtime:
     inside = (*library, *packages)
     shared = [path for path in mapped if not any(path.startswith(folder + "/") for folder in inside)]
     binds = [(path, path) for path in (executable, *library)]
-    for path in shared:
-        binds += [(path, str(name)) for name in _names(Path(path))]
-    loader = _loader(executable)
-    if loader:
-        binds.append(
-            (
-                os.path.realpath(loader),
-                os.path.join(os.path.realpath(os.path.dirname(loader)), os.path.basename(loader)),
-            )
-        )
+    binds += _names(shared)
     binds.append((str(INSIDE), CODE))
     binds += [(path, f"{SITE}/{os.path.basename(path)}") for path in packages]
     tops = [top for top in ("/bin", "/lib", "/lib32", "/lib64") if os.path.islink(top)]
@@ -106,23 +101,20 @@ def _packages(numpy: bool) -> tuple[str, ...]:
     return (folder, beside) if os.path.isdir(beside) else (folder,)
 
 
-def _names(real: Path) -> list[Path]:
-    """A shared library under all of its names: libz.so.1.2.13 is asked for as libz.so.1."""
-    stem = real.name.partition(".so")[0]
-    return [p for p in sorted(real.parent.glob(f"{stem}.so*")) if p == real or p.resolve() == real]
+def _names(libraries: list[str]) -> list[tuple[str, str]]:
+    """Shared libraries under all of their names, as binds: libz.so.1.2.13 is asked for as libz.so.1, and a program asks for
+    its loader in /lib64 or /lib, where that may be a link."""
+    files = {which: path for path in libraries if (which := _identity(path))}
+    folders = {os.path.dirname(path) for path in libraries}
+    folders |= {os.path.realpath(top) for top in ("/lib", "/lib64") if os.path.isdir(top)}
+    here = (f"{folder}/{name}" for folder in sorted(folders) for name in sorted(os.listdir(folder)) if ".so" in name)
+    return [(files[which], path) for path in here if (which := _identity(path)) in files]
 
 
-def _loader(executable: str) -> str | None:
-    """The dynamic loader that a 64-bit ELF program names, at the very path it names."""
-    with open(executable, "rb") as file:
-        head = file.read(64)
-        if head[:5] != b"\x7fELF\x02":
-            return None
-        (offset,), (size, count) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<HH", head, 54)
-        for i in range(count):
-            file.seek(offset + i * size)
-            kind, _, start, _, _, length = struct.unpack("<IIQQQQ", file.read(40))
-            if kind == 3:  # PT_INTERP
-                file.seek(start)
-                return file.read(length).rstrip(b"\0").decode()
-    return None
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file it is, whatever it is called; None for a link that leads nowhere."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

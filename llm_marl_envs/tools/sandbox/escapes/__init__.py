@@ -7,6 +7,7 @@ end with. What a program finds it says on standard output as a line that begins 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llm_marl_envs.tools.sandbox.jobs import JobLimits
@@ -58,9 +59,17 @@ class Escape:
 
 
 def all_escapes() -> tuple[Escape, ...]:
-    """Every hostile program, in the order of the categories."""
+    """Every hostile program, in the order of the categories; within one, the most telling comes first."""
     found = (importlib.import_module(f"{__name__}.{module}").ESCAPES for module in MODULES)
     return tuple(escape for escapes in found for escape in escapes)
+
+
+def one_of_each(escapes: Iterable[Escape]) -> list[Escape]:
+    """A sample of a few seconds: the first program of each category, or the first that is not slow."""
+    chosen: dict[str, Escape] = {}
+    for escape in sorted(escapes, key=lambda e: e.slow):
+        chosen.setdefault(escape.category, escape)
+    return list(chosen.values())
 
 
 # What hostile programs have in common: how to say that something worked, and system calls by name.

@@ -7,13 +7,13 @@ from llm_marl_envs.tools.sandbox.escapes import SMALL, Escape
 _OUTSIDE = ("/", "/tmp", "/var/tmp", "/usr", "/etc", "/dev", "/dev/shm", "/run", "/sandbox", "/sandbox/code", "/home")
 
 ESCAPES = (
-    Escape("files", "open the machine's accounts and passwords", """
-for path in ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/hosts", "/etc/resolv.conf", "/etc/machine-id"):
-    attempt(path, lambda: open(path).close())
-"""),
     Escape("files", "read a file of the host's by its path", """
 attempt("read the host's file", lambda: print(open("@FOLDER@/secret.txt").read()))
 attempt("saw the host's folder", os.listdir, "@FOLDER@")
+"""),
+    Escape("files", "open the machine's accounts and passwords", """
+for path in ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/hosts", "/etc/resolv.conf", "/etc/machine-id"):
+    attempt(path, lambda: open(path).close())
 """),
     Escape("files", "find any file that is not Python's", """
 import sysconfig

@@ -29,8 +29,8 @@ def _forge(name: str, program: str, tests: str = _TESTS, slow: bool = False) -> 
 
 
 ESCAPES = (
-    _fake("say that it passed", 'print("passed")\nprint("OK")\nos.write(2, b"Ran 3 tests\\n\\nOK\\n")\ndef answer(x): print("passed")'),
     _fake("exit 0 when loaded", "sys.exit(0)"),
+    _fake("say that it passed", 'print("passed")\nprint("OK")\nos.write(2, b"Ran 3 tests\\n\\nOK\\n")\ndef answer(x): print("passed")'),
     _fake("exit at once when loaded", "os._exit(0)"),
     _fake("exit 0 when called", "def answer(x):\n    sys.exit(0)"),
     _fake("exit at once when called", "def answer(x):\n    os._exit(0)"),
