@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
+from typing import ClassVar
 
 from llm_marl_envs.errors import UnknownName
 from llm_marl_envs.grading.spans import Gold, Paragraph, grade_span
@@ -66,6 +67,8 @@ class Atlas:
     context: bool = False
     distractors: int = 8
     retriever: str | None = field(default=None, metadata=WHERE)
+
+    offers: ClassVar[tuple[str, ...]] = ("search",)  # known without the index
 
     def __post_init__(self):
         if not 1 <= self.min_hops <= self.max_hops <= MOST_HOPS:
