@@ -24,7 +24,8 @@ class TrainArgs:
     workflow: str = "eval_opt"
     """Workflow name: who speaks when. `solo` is the single-agent control."""
     method: str = "shared"
-    """How to train: shared, isolated, shuffled (control), prompted (no training)."""
+    """How to train: shared, isolated, shuffled (control), prompted (no training), or one that another package announces; `llm-marl
+    envs` lists them."""
     set: tuple[str, ...] = ()
     """Knobs of the task, workflow or method, as name=value: --set digits=3 rounds=2 std=True."""
     model: str = "tiny"
@@ -113,11 +114,11 @@ def sort_knobs(
     """name=value texts into knobs of the task, the workflow and the method. Values are Python literals, or else texts."""
     import dataclasses
 
-    from llm_marl_envs.catalog import find_class
+    from baselines.methods import find_method
 
     of_method: dict[str, Any] = {}
     rest: dict[str, Any] = {}
-    names = {f.name for f in dataclasses.fields(find_class("baselines.methods", method))} if method else set()
+    names = {f.name for f in dataclasses.fields(find_method(method))} if method else set()
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:

@@ -82,7 +82,7 @@ def evaluate(
     from baselines.types import Sampling
     from llm_marl_envs.errors import UnknownName
     from llm_marl_envs.spec import make_task
-    from llm_marl_envs.traces.files import TraceWriter
+    from llm_marl_envs.traces.files import write_traces
 
     folder = Path(policy)
     is_run = (folder / "args.json").is_file()
@@ -117,14 +117,11 @@ def evaluate(
     )  # fmt: skip
     progress.evaluated(at, done)
     path = out or (folder / "traces" if is_run else Path()) / f"eval-{split}.jsonl.gz"
-    path.unlink(missing_ok=True)
     entry = f"{folder.name if is_run else policy} {args.workflow} {split}" + (
         f" T={temperature:g}" if temperature else ""
     )
     meta = {"entry": entry, "model": named, "step": at, "seed": seed, "temperature": temperature}
-    with TraceWriter(path) as writer:
-        for trace in traces_of(done.episodes, team.spec, split, meta):
-            writer.write(trace)
+    write_traces(path, traces_of(done.episodes, team.spec, split, meta))
     progress.console.print(f"{len(done.episodes)} traces in {path}; score them with: llm-marl score {path}")
 
 

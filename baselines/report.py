@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
@@ -19,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from baselines.args import sort_knobs
 from baselines.methods import make_method
 from baselines.runlog import read_lines
-from llm_marl_envs.errors import ConfigError, LLMMarlError, MissingExtra, WriteFailed
+from llm_marl_envs.errors import ConfigError, LLMMarlError, MissingExtra
+from llm_marl_envs.files import atomic_write
 from llm_marl_envs.session import Status
 from llm_marl_envs.stats.intervals import Interval
 from llm_marl_envs.traces.files import read_traces
@@ -266,14 +265,6 @@ def _need(what: str, *modules: str) -> None:
 
 
 def _write(path: Path, data: bytes) -> Path:
-    """Write aside, then rename: a reader never sees half a file."""
-    aside = path.with_name(f".{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(data)
-        os.replace(aside, path)
-    except OSError as bad:
-        with suppress(OSError):
-            aside.unlink()
-        raise WriteFailed(f"cannot write {path}: {bad.strerror or bad}. Free space or write elsewhere.") from bad
+    with atomic_write(path) as file:
+        file.write(data)
     return path

@@ -11,17 +11,18 @@ learning_curve.png, report.html
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from llm_marl_envs.errors import ConfigError, WriteFailed
-from llm_marl_envs.traces.files import TraceWriter
+from llm_marl_envs.errors import ConfigError
+from llm_marl_envs.files import atomic_folder, atomic_write, write_failed
+from llm_marl_envs.traces.files import write_traces
 from llm_marl_envs.traces.trace import Trace
 
 KEPT = 2  # checkpoints
+REMEDY = "What was written before is complete; free some space, then run again with --resume."
 
 
 class RunLog:
@@ -46,13 +47,13 @@ class RunLog:
                     f"cannot resume {folder} with other settings ({was}). Use the same, or another --out."
                 )
         else:
-            log._guard(lambda: folder.mkdir(parents=True, exist_ok=True))
-            log._write(path, (json.dumps(args, indent=2) + "\n").encode())
+            log.write(path.name, json.dumps(args, indent=2) + "\n")
         return log
 
     def write(self, name: str, text: str) -> None:
         """Put a text file in the folder, whole or not at all."""
-        self._write(self.folder / name, text.encode())
+        with atomic_write(self.folder / name, REMEDY) as file:
+            file.write(text.encode())
 
     def metrics(self, record: dict[str, Any]) -> None:
         self._append("metrics.jsonl", record)
@@ -62,34 +63,14 @@ class RunLog:
 
     def traces(self, name: str, traces: Iterable[Trace]) -> Path:
         """Write a whole trace file under a name such as eval-000020; an older one of that name is replaced."""
-        final = self.folder / "traces" / f"{name}.jsonl.gz"
-        aside = final.with_name(f".{name}.jsonl.gz")
-        aside.unlink(missing_ok=True)
-        with TraceWriter(aside) as writer:
-            for trace in traces:
-                writer.write(trace)
-        aside.replace(final)
-        return final
+        return write_traces(self.folder / "traces" / f"{name}.jsonl.gz", traces, REMEDY)
 
     def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
         """`save(folder)` fills the checkpoint after `step` steps; it appears under its name only when complete."""
-        root = self.folder / "checkpoints"
-        aside, final = root / f".step-{step}", root / f"step-{step}"
-
-        def write() -> None:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            save(aside)
-            shutil.rmtree(final, ignore_errors=True)
-            aside.rename(final)
-
-        try:
-            self._guard(write)
-        except WriteFailed:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
+        with atomic_folder(self.checkpoint_folder(step), REMEDY) as folder:
+            save(folder)
         for old in self.checkpoints()[:-KEPT]:
-            shutil.rmtree(root / f"step-{old}")
+            shutil.rmtree(self.checkpoint_folder(old))
 
     def checkpoints(self) -> list[int]:
         """The steps of all complete checkpoints, oldest first."""
@@ -105,33 +86,14 @@ class RunLog:
             path = self.folder / name
             if path.exists():
                 kept = [line for line in read_lines(path) if line["step"] <= step]
-                self._write(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+                self.write(name, "".join(json.dumps(line) + "\n" for line in kept))
 
     def _append(self, name: str, record: dict[str, Any]) -> None:
-        def append() -> None:
+        try:
             with open(self.folder / name, "a") as file:
                 file.write(json.dumps(record) + "\n")
-
-        self._guard(append)
-
-    def _write(self, path: Path, data: bytes) -> None:
-        def write() -> None:
-            aside = path.with_name(f".{path.name}")
-            aside.write_bytes(data)
-            os.replace(aside, path)
-
-        self._guard(write)
-
-    def _guard(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except (OSError, RuntimeError) as bad:  # torch.save turns a full disk into a RuntimeError
-            if isinstance(bad, RuntimeError) and "write" not in str(bad) and "space" not in str(bad):
-                raise
-            raise WriteFailed(
-                f"cannot write in {self.folder}: {bad}. What was written before is complete; free some space, then run "
-                f"again with --resume."
-            ) from bad
+        except OSError as bad:
+            raise write_failed(self.folder / name, bad, REMEDY) from bad
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ for agent in env.agent_iter():
 """
 
 from llm_marl_envs.envs.aec import WorkflowEnv
-from llm_marl_envs.envs.make import make
+from llm_marl_envs.envs.make import make, register
 from llm_marl_envs.errors import LLMMarlError, ReplayMismatch
 from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Spawn, Stop, UseTool, together
@@ -48,20 +48,7 @@ __all__ = [
     "minus_cost",
     "own",
     "read_traces",
+    "register",
     "team",
     "together",
 ]
-
-
-def _register_with_pettingzoo() -> None:
-    """So that `pettingzoo.make("aec", "gsm8k/eval_opt-v0")` works too, where this PettingZoo has a registry (1.27)."""
-    import functools
-
-    import pettingzoo
-
-    if hasattr(pettingzoo, "register"):
-        for env_id in env_ids():
-            pettingzoo.register("aec", env_id, entry_point=functools.partial(make, env_id))
-
-
-_register_with_pettingzoo()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,11 @@ def share_knobs(task: str, workflow: str, knobs: Mapping[str, Any]) -> tuple[dic
     )
 
 
-def missing_tools(task: Task, workflow: Workflow) -> tuple[str, ...]:
-    """The tools that a workflow's agents use (its `needs`, if it has any) and the task has not."""
-    return tuple(sorted(set(getattr(workflow, "needs", ())) - set(task.tools)))
+def missing_tools(task: Task, workflow: Workflow, given: Iterable[str] = ()) -> tuple[str, ...]:
+    """The tools that a workflow's agents use (its `needs`, if it has any) and the task has not, nor are `given`. Making
+    a tool may take a while; a task that knows its tools' names before says them as `offers`."""
+    needs = set(getattr(workflow, "needs", ())) - set(given)
+    return tuple(sorted(needs - set(getattr(task, "offers", None) or task.tools))) if needs else ()
 
 
 def check_tools(task: Task, workflow: Workflow) -> None:
@@ -72,7 +75,7 @@ def check_tools(task: Task, workflow: Workflow) -> None:
     if not (missing := missing_tools(task, workflow)):
         return
     names = name_of("llm_marl_envs.workflows", workflow), name_of("llm_marl_envs.tasks", task)
-    if any(f.name == "corpus" for f in dataclasses.fields(task)):  # type: ignore[arg-type]
+    if takes_corpus(task):
         remedy = "give it corpus='wiki.jsonl.gz', corpus='atlas' to try, or retriever='http://...'"
     else:
         remedy = "docs/workflows.md says which tasks have it"
@@ -81,10 +84,23 @@ def check_tools(task: Task, workflow: Workflow) -> None:
     )
 
 
+def takes_corpus(task: Task) -> bool:
+    """Whether a task can be given something to search: a `corpus`."""
+    return any(f.name == "corpus" for f in dataclasses.fields(task))  # type: ignore[arg-type]
+
+
+@functools.cache
 def env_ids() -> tuple[str, ...]:
-    """All environment ids; `check_tools` says whether a task has what a workflow needs."""
-    tasks, workflows = names("llm_marl_envs.tasks"), names("llm_marl_envs.workflows")
-    return tuple(f"{task}/{workflow}-{VERSION}" for task in tasks for workflow in workflows)
+    """The ids of all environments that can be made. Where agents search and the task brings nothing to search, that is with
+    a corpus or a retriever only: `make("hotpotqa/search_answer-v0", corpus="atlas")`. Reads no data."""
+    tasks = {name: make_task(name) for name in names("llm_marl_envs.tasks")}
+    workflows = {name: make_workflow(name) for name in names("llm_marl_envs.workflows")}
+    return tuple(
+        f"{task}/{workflow}-{VERSION}"
+        for task, of_task in tasks.items()
+        for workflow, of_workflow in workflows.items()
+        if not missing_tools(of_task, of_workflow, ("search",) if takes_corpus(of_task) else ())
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,8 @@ class Score(NamedTuple):
 
 class Task(Protocol):
     """A frozen dataclass: its fields are the knobs. `tools` maps names to stateless functions from texts to a `ToolResult`; one
-    with a parameter `question` is given the episode's `Question` by the driver, never by an agent."""
+    with a parameter `question` is given the episode's `Question` by the driver, never by an agent. A task whose tools take
+    long to make says their names as `offers`, too."""
 
     @property
     def tools(self) -> Mapping[str, Tool]: ...

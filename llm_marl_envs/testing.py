@@ -243,6 +243,10 @@ def _check_elsewhere(workflow: Workflow, plays: list[Session]) -> None:
 
 def check_task(task: Task, sample: int = 200) -> None:
     """Raises AssertionError unless ids are unique over all splits, order is fixed, and no text makes the grader raise or pay."""
+    offers = getattr(task, "offers", None)
+    assert offers is None or set(offers) == set(task.tools), (
+        f"it offers {offers} and has {', '.join(task.tools) or 'none'}"
+    )
     ids: dict[str, str] = {}
     for split in task.splits:
         problems = task.problems(split)

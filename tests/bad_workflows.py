@@ -309,6 +309,10 @@ class GoodTask:
         return Score(float(text == problem.gold), "compared", text)
 
 
+class OffersMore(GoodTask):
+    offers: ClassVar[tuple[str, ...]] = ("search",)
+
+
 class DuplicateIds(GoodTask):
     def problems(self, split: str) -> Sequence[Problem]:
         return [Problem(Question("sums/0", f"{split} {i}?"), "0") for i in range(2)]

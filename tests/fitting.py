@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from llm_marl_envs import WorkflowEnv, env_ids, make, make_task, make_workflow
+from llm_marl_envs import WorkflowEnv, make, make_task, make_workflow
 from llm_marl_envs.catalog import names
 from llm_marl_envs.spec import missing_tools, split_id
 
@@ -18,7 +18,8 @@ def knobs_for(env_id: str) -> dict[str, str] | None:
     return None if missing_tools(make_task(task, **knobs), make_workflow(workflow)) else knobs
 
 
-KNOBS = {env_id: knobs for env_id in env_ids() if (knobs := knobs_for(env_id)) is not None}
+PAIRS = [f"{t}/{w}-v0" for t in names("llm_marl_envs.tasks") for w in names("llm_marl_envs.workflows")]
+KNOBS = {env_id: knobs for env_id in PAIRS if (knobs := knobs_for(env_id)) is not None}
 
 
 # A task that needs no data for every workflow.

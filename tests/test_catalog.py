@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 
 import pytest
-from fitting import KNOBS, made
+from fitting import KNOBS, PAIRS, made
 from toys import Capitals, Crew
 
 import llm_marl_envs
@@ -18,11 +18,15 @@ from llm_marl_envs.errors import ConfigError, UnknownName
 from llm_marl_envs.spec import knobs_of, share_knobs, split_id
 from llm_marl_envs.tasks.arithmetic import Arithmetic
 from llm_marl_envs.tasks.gsm8k import GSM8K
+from llm_marl_envs.tools.corpora.atlas import atlas_index
 from llm_marl_envs.workflows.eval_opt import EvalOpt
 
 
-def test_ids_are_all_pairs_of_tasks_and_workflows():
-    assert len(env_ids()) == len(set(env_ids()))
+def test_ids_are_all_pairs_that_can_be_made():
+    assert len(env_ids()) == len(set(env_ids())) < len(PAIRS)
+    assert set(env_ids()) == set(KNOBS)
+    assert "hotpotqa/search_answer-v0" in env_ids(), "with a corpus"
+    assert "arithmetic/search_answer-v0" not in env_ids(), "there is nothing to search"
     assert {
         f"{t}/{w}-v0" for t in ("arithmetic", "gsm8k") for w in ("solo", "eval_opt", "voting", "orch_workers")
     } <= set(env_ids())
@@ -141,11 +145,56 @@ def test_other_peoples_tasks_and_workflows():
 
 def test_looking_up_one_name_imports_no_other():
     code = (
-        "import sys, llm_marl_envs as e; e.make('arithmetic/solo-v0'); e.env_ids(); "
+        "import sys, llm_marl_envs as e; e.make('arithmetic/solo-v0'); "
         "print(sorted(m for m in sys.modules if m.startswith('llm_marl_envs.workflows.')), 'llm_marl_envs.tasks.gsm8k' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "['llm_marl_envs.workflows.prompts', 'llm_marl_envs.workflows.solo'] False"
+
+
+def test_listing_ids_makes_no_tool_and_reads_no_data(monkeypatch, tmp_path):
+    """The pairs are told by what tasks say they offer; an index or a data set would take seconds or a network."""
+
+    def made(*args, **kwargs):
+        raise AssertionError("an index was made")
+
+    monkeypatch.setattr("llm_marl_envs.tools.index._build", made)
+    monkeypatch.setattr("llm_marl_envs.data.read_jsonl", made)
+    monkeypatch.setenv("LLM_MARL_DATA", str(tmp_path / "nowhere"))
+    atlas_index.cache_clear()
+    env_ids.cache_clear()
+    assert set(env_ids()) == set(KNOBS)
+    with pytest.raises(AssertionError, match="an index was made"):
+        assert make_task("atlas").tools
+    assert set(make_task("atlas").offers) == {"search"}
+
+
+def test_an_id_that_cannot_be_made_is_explained():
+    with pytest.raises(ConfigError, match=r"search_answer uses the tool 'search'; arithmetic has no tools"):
+        make("arithmetic/search_answer-v0")
+    assert split_id("arithmetic/search_answer-v0") == ("arithmetic", "search_answer")
+
+
+def test_importing_registers_nothing_and_registering_twice_is_fine():
+    code = (
+        "import warnings; warnings.simplefilter('error')\n"
+        "import pettingzoo, llm_marl_envs as e\n"
+        "ours = lambda: [id for id in pettingzoo.aec_registry if id in e.env_ids()]\n"
+        "assert ours() == []\n"
+        "e.register(); e.register()\n"
+        "assert set(ours()) == set(e.env_ids())\n"
+        "print(pettingzoo.make('aec', 'arithmetic/solo-v0').unwrapped.metadata['name'])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "arithmetic/solo-v0"
+
+
+def test_a_pettingzoo_without_a_registry_is_said(monkeypatch):
+    import pettingzoo
+
+    monkeypatch.delattr(pettingzoo, "register")
+    with pytest.raises(ConfigError, match=r"has no registry; .*pip install --upgrade pettingzoo.*llm_marl_envs\.make"):
+        llm_marl_envs.register()
 
 
 def test_everything_public_is_there():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from llm_marl_envs.catalog import build
+from llm_marl_envs.catalog import announced, build, find_class, home_of
 from llm_marl_envs.protocol import Roster
 
 if TYPE_CHECKING:
@@ -36,5 +36,15 @@ class Method(Protocol):
 
 
 def make_method(name: str, **knobs: Any) -> Method:
-    """A method by name, for example `make_method("shared", std=True)`."""
-    return build("baselines.methods", name, knobs)
+    """A method by name, for example `make_method("shared", std=True)`: ours, or one of a package that is announced by an entry
+    point in the group `llm_marl.methods`."""
+    return build(_home(name), name, knobs)
+
+
+def find_method(name: str) -> type:
+    """The class of a method by name."""
+    return find_class(_home(name), name)
+
+
+def _home(name: str) -> str:
+    return home_of("method", tuple(dict.fromkeys((__name__, *announced("llm_marl.methods")))), name)

@@ -6,17 +6,21 @@ the rest of the code loads it like any other model.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import json
 import math
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 
 from baselines.tiny.experts import Experts
+from llm_marl_envs.files import cache_folder, cached_folder
 from llm_marl_envs.protocol import Ask, Workflow
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Play, Session
@@ -24,7 +28,6 @@ from llm_marl_envs.spec import make_workflow
 from llm_marl_envs.task import Problem
 from llm_marl_envs.tasks.arithmetic import Arithmetic
 
-CACHE = Path("~/.cache/llm-marl-envs").expanduser()
 WORKFLOWS = ("solo", "eval_opt", "voting", "orch_workers")  # the tokenizer knows all of their prompts
 VERSION = 1  # of the training code below; part of the cache key
 Calls = list[tuple[str, str]]  # (prompt, reply)
@@ -73,10 +76,11 @@ def tiny_model(
     workflow: str = "eval_opt",
     task: Arithmetic = Arithmetic(),
     recipe: Recipe = Recipe(),
-    cache: Path = CACHE,
+    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The folder of the warm-started model for a team, made if it is not cached.
+    """The folder of the warm-started model for a team, made if it is not cached (in `cache_folder()`, unless another is
+    given). Without a writable cache it lasts as long as this process, with a warning.
 
     `solo` starts from eval_opt's model, so that the single-agent control and the team begin with the same weights.
     """
@@ -86,14 +90,24 @@ def tiny_model(
     lessons = play_experts(make_workflow(taught), order, task, recipe)
     words = [call for name in WORKFLOWS for call in play_experts(make_workflow(name), train[:400], task, recipe)]
     content = json.dumps([VERSION, asdict(recipe), lessons, words]).encode()
-    folder = cache / f"tiny-{taught}-{hashlib.blake2b(content, digest_size=8).hexdigest()}"
-    if not (folder / "config.json").is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as aside:
-            _train(recipe, words, lessons, Path(aside) / "model", progress)
-            shutil.rmtree(folder, ignore_errors=True)
-            (Path(aside) / "model").rename(folder)
-    return folder
+    name = f"tiny-{taught}-{hashlib.blake2b(content, digest_size=8).hexdigest()}"
+    cache = cache or cache_folder()
+    why = "no home folder"
+    if cache is not None:
+        try:
+            return cached_folder(cache / name, lambda folder: _train(recipe, words, lessons, folder, progress))
+        except OSError as bad:
+            why = str(bad)
+    warnings.warn(f"the tiny model cannot be cached ({why}): it is made anew in each process", stacklevel=2)
+    return cached_folder(_passing() / name, lambda folder: _train(recipe, words, lessons, folder, progress))
+
+
+@functools.cache
+def _passing() -> Path:
+    """A folder that lasts as long as this process."""
+    folder = tempfile.mkdtemp(prefix="llm-marl-tiny-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _train(recipe: Recipe, words: Calls, lessons: Calls, folder: Path, progress: Progress | None) -> None:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from llm_marl_envs.errors import ToolFailed
-from llm_marl_envs.tools.index import cache_folder
+from llm_marl_envs.files import cache_folder
 from llm_marl_envs.tools.sandbox import Sandbox, variants
 from llm_marl_envs.tools.sandbox.escapes import all_escapes, one_of_each
 from llm_marl_envs.tools.sandbox.escapes.suite import Finding, meant_for, run_suite

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llm_marl_envs.catalog import build, find_class, names
-from llm_marl_envs.errors import UnknownName
-from llm_marl_envs.spec import env_ids, split_id
+from llm_marl_envs.catalog import announced, build, find_class, names
+from llm_marl_envs.errors import ConfigError, UnknownName
+from llm_marl_envs.spec import check_tools, env_ids, make_task, make_workflow, split_id
 
 OUT = Console()
 
@@ -26,30 +26,43 @@ def envs(name: Annotated[str, tyro.conf.Positional] = "") -> None:
     Args:
         name: A task, workflow, method or environment id; empty lists all.
     """
-    packages = ("llm_marl_envs.tasks", "llm_marl_envs.workflows", "baselines.methods")
+    kinds = {
+        "task": ("llm_marl_envs.tasks",),
+        "workflow": ("llm_marl_envs.workflows",),
+        "method": announced("llm_marl.methods"),
+    }
     if not name:
-        for package, what in zip(packages, ("task", "workflow", "method"), strict=True):
+        for what, packages in kinds.items():
             table = Table(what, "what it is", min_width=60)
-            for known in names(package):
-                table.add_row(known, _summary(package, known))
+            for package in packages:
+                for known in names(package):
+                    table.add_row(known, _summary(package, known))
             OUT.print(table)
         OUT.print(
-            "Environments are <task>/<workflow>-v0, made by llm_marl_envs.make(id, split=..., reward=..., **knobs):"
+            "Environments are <task>/<workflow>-v0, made by llm_marl_envs.make(id, split=..., reward=..., **knobs);"
+            " where agents search and the task has nothing to search, with corpus=... (corpus='atlas' to try):"
         )
         OUT.print("  " + "  ".join(env_ids()))
         OUT.print("More about any of these: llm-marl envs NAME")
         return
     wanted = split_id(name) if "/" in name else (name,)
     for part in wanted:
-        package = next((p for p in packages if part in names(p)), None)
-        if package is None:
+        packages = [package for several in kinds.values() for package in several]
+        homes = [package for package in packages if part in names(package)]
+        if not homes:
             known = [n for p in packages for n in names(p)]
             raise UnknownName("task, workflow, method or environment", part, [*known, *env_ids()])
-        _explain(package, part)
+        for package in homes:
+            _explain(package, part)
+    if "/" in name and name not in env_ids():
+        check_tools(make_task(wanted[0]), make_workflow(wanted[-1]))
 
 
 def _summary(package: str, name: str) -> str:
-    return (inspect.getdoc(find_class(package, name)) or "").partition("\n")[0]
+    try:
+        return escape((inspect.getdoc(find_class(package, name)) or "").partition("\n")[0])
+    except (ImportError, ConfigError) as bad:  # somebody else's
+        return f"[red]cannot be loaded:[/] {escape(str(bad))}"
 
 
 def _explain(package: str, name: str) -> None:

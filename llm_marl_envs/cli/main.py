@@ -13,7 +13,8 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from llm_marl_envs.errors import LLMMarlError
+from llm_marl_envs.catalog import load
+from llm_marl_envs.errors import ConfigError, LLMMarlError
 
 DESCRIPTION = "Reinforcement learning of teams of language models: environments, training, evaluation, scoring."
 OUT, ERR = Console(), Console(stderr=True)
@@ -28,7 +29,11 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(argv: list[str]) -> None:
     try:
-        tyro.extras.subcommand_cli_from_dict(commands(), prog="llm-marl", description=DESCRIPTION, args=argv)
+        found, lost = _load()
+        if argv and argv[0] in lost:
+            raise lost[argv[0]]
+        note = f" Not here, for reasons that they tell when run: {', '.join(sorted(lost))}." if lost else ""
+        tyro.extras.subcommand_cli_from_dict(found, prog="llm-marl", description=DESCRIPTION + note, args=argv)
     except LLMMarlError as bad:
         ERR.print(f"[red]error:[/] {escape(str(bad))}", soft_wrap=True)
         raise SystemExit(2) from None
@@ -47,4 +52,15 @@ def _run(argv: list[str]) -> None:
 
 def commands() -> dict[str, Callable[..., Any]]:
     """The subcommands of all installed packages, by name."""
-    return {point.name: point.load() for point in entry_points(group="llm_marl.commands")}
+    return _load()[0]
+
+
+def _load() -> tuple[dict[str, Callable[..., Any]], dict[str, ConfigError]]:
+    """The commands by name, and why the others cannot be had: one package that does not load leaves the rest as they are."""
+    found, lost = {}, {}
+    for point in entry_points(group="llm_marl.commands"):
+        try:
+            found[point.name] = load(point)
+        except ConfigError as bad:
+            lost[point.name] = bad
+    return found, lost

@@ -17,7 +17,8 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from llm_marl_envs.errors import ConfigError, DataError, MissingExtra, ReplayMismatch, TraceError, WriteFailed
+from llm_marl_envs.errors import ConfigError, DataError, MissingExtra, ReplayMismatch, TraceError
+from llm_marl_envs.files import write_lines
 from llm_marl_envs.orchestration.export import to_orchestration
 from llm_marl_envs.orchestration.importers import read_transcript
 from llm_marl_envs.orchestration.page import write_page
@@ -263,20 +264,7 @@ def _read_views(path: Path) -> Iterator[View]:
 
 
 def _write(path: Path, views: Iterable[dict[str, Any]]) -> int:
-    count = 0
-    aside = path.with_name(f".{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with gzip.open(aside, "wt") if path.suffix == ".gz" else open(aside, "w", encoding="utf-8") as file:
-            for view in views:
-                file.write(json.dumps(view) + "\n")
-                count += 1
-        aside.replace(path)
-    except OSError as bad:
-        raise WriteFailed(f"cannot write {path}: {bad.strerror or bad}. Choose another place with --out.") from bad
-    finally:
-        aside.unlink(missing_ok=True)
-    return count
+    return write_lines(path, (json.dumps(view).encode() for view in views), "Choose another place with --out.")
 
 
 def _beside(path: Path, ending: str) -> Path:

@@ -12,9 +12,9 @@ from llm_marl_envs.errors import UnknownName
 from llm_marl_envs.grading.number_score import grade_number
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.task import Problem, Question, Score, Tool
+from llm_marl_envs.tasks.families.procedural import SPLITS, split_by
 
 Expression = tuple[int | str, ...]  # (47, "+", 58)
-SPLITS = {"train": 80, "validation": 10, "test": 10}  # per cent of all expressions
 ENUMERABLE = 50_000  # up to this many expressions are listed, more are drawn
 
 
@@ -96,12 +96,7 @@ def _expressions(task: Arithmetic, split: str) -> Iterator[Expression]:
 
 def split_of(expression: Expression) -> str:
     """The split that an expression belongs to, whatever the order of its terms."""
-    draw = seed_of("split", sorted(map(str, expression))) % 100
-    for split, share in SPLITS.items():
-        if draw < share:
-            return split
-        draw -= share
-    raise AssertionError("the shares add up to 100")
+    return split_by("split", sorted(map(str, expression)))
 
 
 def value_of(expression: Expression) -> int:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
+from typing import ClassVar
 
 from llm_marl_envs.errors import UnknownName
 from llm_marl_envs.grading.spans import Gold, Paragraph, grade_span
 from llm_marl_envs.reading import normalize
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.task import WHERE, Problem, Question, Score, Tool
+from llm_marl_envs.tasks.families.procedural import SPLITS, split_by
 from llm_marl_envs.tasks.families.retrieval_qa import ANSWER_FORMAT
 from llm_marl_envs.tools.corpora.atlas import SEED, SIZE, atlas_index
 from llm_marl_envs.tools.corpora.encyclopaedia import SMALLEST, World, world_of
@@ -21,7 +23,6 @@ from llm_marl_envs.tools.corpora.encyclopaedia_facts import OF, RELATIONS, Relat
 from llm_marl_envs.tools.index import Passage
 from llm_marl_envs.tools.search import search_tool, search_tools
 
-SPLITS = {"train": 80, "validation": 10, "test": 10}  # per cent of all questions
 MOST_HOPS = 4
 IN_VAIN = 2_000  # draws without a new question after which a split is taken to be used up
 DRAWN = 60  # second sides of a comparison among which one is chosen
@@ -66,6 +67,8 @@ class Atlas:
     context: bool = False
     distractors: int = 8
     retriever: str | None = field(default=None, metadata=WHERE)
+
+    offers: ClassVar[tuple[str, ...]] = ("search",)  # known without the index
 
     def __post_init__(self):
         if not 1 <= self.min_hops <= self.max_hops <= MOST_HOPS:
@@ -153,12 +156,7 @@ def _riddles(task: Atlas, split: str) -> Iterator[Riddle]:
 
 def split_of(key: tuple[str, ...]) -> str:
     """The split that a riddle belongs to."""
-    draw = seed_of("split", key) % 100
-    for split, share in SPLITS.items():
-        if draw < share:
-            return split
-        draw -= share
-    raise AssertionError("the shares add up to 100")
+    return split_by("split", key)
 
 
 @dataclass(frozen=True, slots=True)

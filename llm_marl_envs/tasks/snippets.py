@@ -15,8 +15,8 @@ from llm_marl_envs.errors import UnknownName
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.task import Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import ANSWER_FORMAT, Asserts, Checks, grade_program, telling, tools_of
+from llm_marl_envs.tasks.families.procedural import SPLITS, split_by
 
-SPLITS = {"train": 80, "validation": 10, "test": 10}  # per cent of all functions
 POOL = 40  # inputs from which a family's problems take their examples and tests
 HIDDEN = 10  # tests that the question does not show
 MOST_SHOWN = 8
@@ -284,12 +284,7 @@ def pool(name: str, seed: object, size: int = POOL) -> list[Any]:
 
 def split_of(name: str, indices: Sequence[int]) -> str:
     """The split that a function belongs to."""
-    draw = seed_of("snippets split", name, tuple(indices)) % 100
-    for split, share in SPLITS.items():
-        if draw < share:
-            return split
-        draw -= share
-    raise AssertionError("the shares add up to 100")
+    return split_by("snippets split", name, tuple(indices))
 
 
 @functools.lru_cache(maxsize=64)

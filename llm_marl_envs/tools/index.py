@@ -4,10 +4,9 @@ A corpus is a `corpus.jsonl[.gz]` with the fields id, title, text (or id and con
 FlashRAG and Search-R1). Scoring is bm25s (Lu 2024, arXiv 2407.03618) with its defaults, its numpy back end and Snowball's
 English stemmer; ties go to the passage that comes first in the corpus, so results are the same in every process.
 
-The cache holds one folder per (corpus bytes, settings, versions), which is built aside and renamed into place. Its files'
-digests are checked at each load, so a torn or changed index is built anew. A file over HASH_EACH_TIME bytes is hashed once
-and its digest remembered under its path, size and time of change: hashing a dump of 14 GB takes longer than loading it.
-Indexing itself happens in memory (about six times the text).
+The cache holds one folder per (corpus bytes, settings, versions); a torn or changed one is built anew. A corpus over
+HASH_EACH_TIME bytes is hashed once and its digest remembered under its path, size and time of change: hashing a dump of
+14 GB takes longer than loading its index. Indexing itself happens in memory (about six times the text).
 """
 
 from __future__ import annotations
@@ -17,14 +16,11 @@ import io
 import json
 import os
 import re
-import shutil
 import sys
-import tempfile
-import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -32,14 +28,13 @@ import numpy as np
 
 from llm_marl_envs.data import read_jsonl
 from llm_marl_envs.errors import DataError, MissingExtra
+from llm_marl_envs.files import HASH_EACH_TIME, atomic_write, cache_folder, cached_folder, digest_of
 
 VERSION = 1  # of the folder's layout and of how a text becomes words
 LONGEST_QUERY = 4_096  # characters; the rest of a longer query is not looked at, so its cost is bounded
-HASH_EACH_TIME = 64 << 20
 WORDS = re.compile(r"\b\w\w+\b")
-ABANDONED = 86_400  # seconds after which a build is taken to be dead
 BUSY = 2_000  # passages between two signs of life while building
-PASSAGES, OFFSETS, MANIFEST = "passages.jsonl", "offsets.npy", "manifest.json"
+PASSAGES, OFFSETS = "passages.jsonl", "offsets.npy"
 
 
 class Passage(NamedTuple):
@@ -108,21 +103,6 @@ def open_index(path: str | Path, cache: Path | None = None) -> Index:
     return _open(Path(path).absolute(), stat.st_size, stat.st_mtime_ns, cache or cache_folder())
 
 
-def cache_folder() -> Path | None:
-    """Where the platform wants caches to be; None if there is no home folder."""
-    try:
-        if sys.platform == "win32":
-            base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Caches"
-        else:
-            told = os.environ.get("XDG_CACHE_HOME", "")
-            base = Path(told) if os.path.isabs(told) else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return base / "llm-marl-envs"
-
-
 @functools.lru_cache(maxsize=8)
 def _open(path: Path, size: int, changed: int, cache: Path | None) -> Index:
     bm25s, _ = _packages()
@@ -130,98 +110,44 @@ def _open(path: Path, size: int, changed: int, cache: Path | None) -> Index:
         warnings.warn(f"no home folder to cache the index of {path} in: it is built in memory each time", stacklevel=3)
         return Index.of(read_passages(path))
     name = blake2b(f"{VERSION} {bm25s.__version__} {_digest(path, cache)}".encode(), digest_size=16).hexdigest()
-    folder = cache / "search" / name
-    if index := _load(folder, cache):
-        return index
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(folder.parent)
-        aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-    except OSError as bad:
-        warnings.warn(f"the index of {path} cannot be cached ({bad}): it is built in memory each time", stacklevel=3)
-        return Index.of(read_passages(path))
-    try:
-        return _build_in(aside, folder, path, cache)
+        return _load(cached_folder(cache / "search" / name, functools.partial(_build_in, corpus=path)))
     except OSError as bad:  # the disk is full, for example
         warnings.warn(f"the index of {path} cannot be cached ({bad}): it is built in memory each time", stacklevel=3)
         return Index.of(read_passages(path))
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what builds that were killed have left."""
-    for left in folder.glob(".*"):
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > ABANDONED:
-                shutil.rmtree(left, ignore_errors=True)
-
-
-def _build_in(aside: Path, folder: Path, corpus: Path, cache: Path) -> Index:
-    """Build in `aside`, then put it into place, unless another process has put a good one there meanwhile."""
-    built = aside / "index"
-    built.mkdir()
-    with open(built / PASSAGES, "wb") as sink:
+def _build_in(folder: Path, corpus: Path) -> None:
+    with open(folder / PASSAGES, "wb") as sink:
         bm25, offsets = _build(read_passages(corpus), sink)
-    bm25.save(built, show_progress=False)
-    np.save(built / OFFSETS, offsets)
-    manifest = {file.name: _hash(file) for file in sorted(built.iterdir())}
-    (built / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-    for attempt in range(3):
-        try:
-            os.rename(built, folder)
-            break
-        except OSError:
-            if index := _load(folder, cache):
-                return index
-            with suppress(OSError):  # a broken one is in the way
-                os.rename(folder, aside / f"broken-{attempt}")
-    index = _load(folder, cache)
-    if index is None:
-        raise OSError(f"{folder} cannot be read back")
-    return index
+    bm25.save(folder, show_progress=False)
+    np.save(folder / OFFSETS, offsets)
 
 
-def _load(folder: Path, cache: Path) -> Index | None:
-    """The index in a folder; None if it is not there or not as it was written."""
+def _load(folder: Path) -> Index:
     bm25s, _ = _packages()
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        whole = manifest.keys() | {MANIFEST} == {file.name for file in folder.iterdir()}
-        if not whole or any(_digest(folder / name, cache) != digest for name, digest in manifest.items()):
-            return None
-        bm25 = bm25s.BM25.load(folder, mmap=True)
-        # Plain views of the mapped arrays: every slice of a numpy.memmap pays for being one.
-        bm25.scores = {name: np.asarray(value) if name != "num_docs" else value for name, value in bm25.scores.items()}
-        offsets = np.asarray(np.load(folder / OFFSETS, mmap_mode="r"))
-        return Index(bm25, np.asarray(np.memmap(folder / PASSAGES, np.uint8, "r")), offsets)
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
-        return None
+    bm25 = bm25s.BM25.load(folder, mmap=True)
+    # Plain views of the mapped arrays: every slice of a numpy.memmap pays for being one.
+    bm25.scores = {name: np.asarray(value) if name != "num_docs" else value for name, value in bm25.scores.items()}
+    offsets = np.asarray(np.load(folder / OFFSETS, mmap_mode="r"))
+    return Index(bm25, np.asarray(np.memmap(folder / PASSAGES, np.uint8, "r")), offsets)
 
 
 def _digest(path: Path, cache: Path) -> str:
-    """A file's content hash; that of a large file is remembered for as long as its size and time of change stay."""
+    """A corpus' content hash; that of a large one is remembered for as long as its size and time of change stay."""
     stat = os.stat(path)
     if stat.st_size <= HASH_EACH_TIME:
-        return _hash(path)
+        return digest_of(path)
     known = {"size": stat.st_size, "changed": stat.st_mtime_ns, "version": VERSION}
     memory = cache / "digests" / f"{blake2b(os.fsencode(path.absolute()), digest_size=16).hexdigest()}.json"
     with suppress(OSError, ValueError, AttributeError):
         told = json.loads(memory.read_bytes())
         if told.get("digest") and {k: told.get(k) for k in known} == known:
             return str(told["digest"])
-    digest = _hash(path)
-    with suppress(OSError):
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        fresh = memory.with_name(f"{memory.name}.{os.getpid()}")
-        fresh.write_text(json.dumps(known | {"digest": digest}), encoding="utf-8")
-        os.replace(fresh, memory)
+    digest = digest_of(path)
+    with suppress(OSError), atomic_write(memory) as file:
+        file.write(json.dumps(known | {"digest": digest}).encode())
     return digest
-
-
-def _hash(path: Path) -> str:
-    with open(path, "rb") as file:
-        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def read_passages(path: Path) -> Iterator[Passage]:

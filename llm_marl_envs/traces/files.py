@@ -6,10 +6,11 @@ import gzip
 import io
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from llm_marl_envs.errors import TraceError, WriteFailed
+from llm_marl_envs.files import write_lines
 from llm_marl_envs.traces.trace import Trace
 
 
@@ -31,6 +32,8 @@ class TraceWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._mend()
             self._file = self._open()
+        except WriteFailed:
+            raise
         except OSError as bad:
             raise self._failed(bad) from bad
 
@@ -65,16 +68,19 @@ class TraceWriter:
             return
         lines, torn = _whole_lines(self.path)
         if torn:
-            data = b"".join(line + b"\n" for line in lines)
-            temporary = self.path.with_name(self.path.name + ".mending")
-            temporary.write_bytes(gzip.compress(data, 5) if self.path.suffix == ".gz" else data)
-            temporary.replace(self.path)
+            write_lines(self.path, lines)
 
     def _failed(self, bad: OSError) -> WriteFailed:
         return WriteFailed(
             f"cannot write {self.path}: {bad.strerror or bad}. {self.written} traces were written before and are safe; "
             f"free some space or choose another place, then run again."
         )
+
+
+def write_traces(path: Path, traces: Iterable[Trace], remedy: str = "") -> Path:
+    """Write a whole file of traces, in place of an older one. Raises WriteFailed, and then the older one stays."""
+    write_lines(path, (trace.to_json().encode() for trace in traces), remedy)
+    return path
 
 
 def _whole_lines(path: Path) -> tuple[list[bytes], bool]:

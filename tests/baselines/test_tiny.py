@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
+from places import ROOT, TESTS
 
 pytest.importorskip("torch")
 
@@ -83,3 +90,103 @@ def test_the_model_is_made_once_and_anew_when_its_recipe_changes(tmp_path, monke
     }
     assert len(others | {first}) == 3
     assert not [p for p in tmp_path.iterdir() if not p.name.startswith("tiny-")], "nothing half-made is left"
+
+
+# The cache, with others at it.
+
+
+PLACES = (TESTS / "baselines", TESTS, ROOT, os.environ.get("PYTHONPATH", ""))
+WITH_TESTS = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PLACES))}
+
+FOUR = """
+import sys, time
+from pathlib import Path
+import torch
+from transformers import AutoModelForCausalLM
+from test_tiny import QUICK
+from baselines.tiny.warm_start import tiny_model
+
+torch.set_num_threads(1)
+for turn in range(2):
+    print("ready", flush=True)
+    sys.stdin.readline()
+    folder = tiny_model("eval_opt", recipe=QUICK, cache=Path(sys.argv[1], str(turn)))
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    print(folder, sum(float(p.detach().double().abs().sum()) for p in model.parameters()), flush=True)
+"""
+
+
+def test_four_processes_make_one_model(tmp_path):
+    """At first there is nothing, the second time a damaged model; both times they end with the same one."""
+    spoil(tiny_model("eval_opt", recipe=QUICK, cache=tmp_path / "1"))
+    with ExitStack() as stack:
+        argv, pipe = [sys.executable, "-c", FOUR, str(tmp_path)], subprocess.PIPE
+        runs = [
+            stack.enter_context(subprocess.Popen(argv, env=WITH_TESTS, stdin=pipe, stdout=pipe, text=True))
+            for _ in range(4)
+        ]
+        for turn in range(2):
+            assert [said(run) for run in runs] == ["ready"] * 4
+            for run in runs:
+                print(file=run.stdin, flush=True)  # all at once
+            found = {said(run) for run in runs}
+            assert len(found) == 1, found
+            assert [p.name for p in (tmp_path / str(turn)).iterdir()] == [Path(found.pop().split()[0]).name]
+    assert [run.returncode for run in runs] == [0, 0, 0, 0]
+
+
+def said(run: subprocess.Popen[str]) -> str:
+    assert run.stdout is not None
+    return run.stdout.readline().strip()
+
+
+def spoil(folder: Path) -> None:
+    """Change one bit of the weights, as a bad disk does: the file can still be read."""
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-2] ^= 64
+    weights.write_bytes(data)
+
+
+def test_damaged_weights_are_noticed(tmp_path):
+    first = tiny_model("eval_opt", recipe=QUICK, cache=tmp_path)
+    good = (first / "model.safetensors").read_bytes()
+    for harm in (
+        spoil,
+        lambda f: (f / "model.safetensors").write_bytes(good[:500]),
+        lambda f: (f / "tokenizer.json").unlink(),
+    ):
+        harm(first)
+        first = tiny_model("eval_opt", recipe=QUICK, cache=tmp_path)
+        assert (first / "model.safetensors").read_bytes() == good, "the same recipe gives the same weights"
+        assert [p.name for p in tmp_path.iterdir()] == [first.name]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from test_tiny import QUICK
+from baselines.tiny.warm_start import tiny_model
+tiny_model("eval_opt", recipe=QUICK, cache=Path(sys.argv[1]), progress=lambda *a: os.kill(os.getpid(), 9))
+"""
+
+
+def test_what_a_killed_build_left_is_swept(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path], env=WITH_TESTS, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    made = tiny_model("eval_opt", recipe=QUICK, cache=tmp_path)
+    assert not left.exists()
+    assert [p.name for p in tmp_path.iterdir()] == [made.name]
+
+
+def test_without_a_cache_it_is_made_for_this_process_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(warm_start, "cache_folder", lambda: None)
+    monkeypatch.setattr(warm_start.tempfile, "tempdir", str(tmp_path))
+    with pytest.warns(UserWarning, match=r"cannot be cached \(no home folder\): it is made anew in each process"):
+        made = tiny_model("eval_opt", recipe=QUICK)
+    assert (made / "config.json").is_file()
+    (tmp_path / "file").write_text("in the way")
+    with pytest.warns(UserWarning, match=r"cannot be cached \(.*(Not a directory|exists)"):
+        assert tiny_model("eval_opt", recipe=QUICK, cache=tmp_path / "file") == made
+    warm_start._passing.cache_clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 from corpora import WORDS, corpus, write
 
+from llm_marl_envs import files
 from llm_marl_envs.tools import index
-from llm_marl_envs.tools.index import Index, Passage, cache_folder, open_index
+from llm_marl_envs.tools.index import Index, Passage, open_index
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +114,15 @@ def test_a_damaged_cache_is_built_anew(damage, tmp_path, builds):
     assert sorted(p.name for p in folder_of(cache).iterdir()) == FILES, "nothing is left behind"
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from llm_marl_envs.tools import index
+index.np.save = lambda *a, **k: os.kill(os.getpid(), 9)
+index.open_index(sys.argv[1], Path(sys.argv[2]))
+"""
+
+
 @pytest.mark.parametrize("manifest", ["{}", "[]", "null", '{"passages.jsonl": 1}', '{"../../corpus.jsonl": ""}'])
 def test_a_manifest_that_says_nothing(manifest, tmp_path, builds):
     path, cache = write(tmp_path / "corpus.jsonl", corpus(50)), tmp_path / "cache"
@@ -158,12 +169,13 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
 
 def test_what_killed_builds_left_is_swept_away(tmp_path):
     path, cache = write(tmp_path / "corpus.jsonl", corpus(50)), tmp_path / "cache"
-    old, young = cache / "search" / ".old-x" / "index", cache / "search" / ".young-y" / "index"
-    for folder in (old, young):
-        folder.mkdir(parents=True)
-    os.utime(old.parent, (1, 1))
+    cut = [sys.executable, "-c", KILLED, path, cache]
+    assert subprocess.run(cut, env=os.environ, check=False).returncode == -signal.SIGKILL
+    (left,) = (cache / "search").iterdir()
+    assert (left / "passages.jsonl").stat().st_size > 0
     open_index(path, cache)
-    assert (old.exists(), young.exists()) == (False, True), "the young one may be another process at work"
+    assert not left.exists()
+    assert sorted(p.name for p in folder_of(cache).iterdir()) == FILES
 
 
 def test_no_home(tmp_path, monkeypatch):
@@ -173,29 +185,13 @@ def test_no_home(tmp_path, monkeypatch):
         assert open_index(path).search("Oslo")
 
 
-def test_where_the_cache_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "llm-marl-envs"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
-    monkeypatch.setattr(Path, "home", lambda: Path("/home/ann"))
-    assert cache_folder() == Path("/home/ann/.cache/llm-marl-envs")
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert cache_folder() == Path("/home/ann/Library/Caches/llm-marl-envs")
-
-    def homeless():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", homeless)
-    assert cache_folder() is None
-
-
 def test_a_large_files_digest_is_remembered_until_it_changes(tmp_path, monkeypatch, builds):
-    hashed, digest = [], index.file_digest
+    hashed, digest = [], files.file_digest
     monkeypatch.setattr(
-        index, "file_digest", lambda file, kind: hashed.append(Path(file.name).name) or digest(file, kind)
+        files, "file_digest", lambda file, kind: hashed.append(Path(file.name).name) or digest(file, kind)
     )
-    monkeypatch.setattr(index, "HASH_EACH_TIME", 1_000)
+    for module in (index, files):
+        monkeypatch.setattr(module, "HASH_EACH_TIME", 1_000)
     path, cache = write(tmp_path / "corpus.jsonl", corpus(300)), tmp_path / "cache"
     open_index(path, cache)
     assert {"corpus.jsonl", "passages.jsonl"} <= set(hashed)
@@ -211,6 +207,9 @@ def test_a_large_files_digest_is_remembered_until_it_changes(tmp_path, monkeypat
     reopen(path, cache)
     assert hashed.count("corpus.jsonl") == 2
     assert len(builds) == 1
+    damages()["flipped"](folder_of(cache) / "passages.jsonl")
+    reopen(path, cache)
+    assert len(builds) == 2, "a large file that was changed is hashed again"
 
 
 ELSEWHERE = """

