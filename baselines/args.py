@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -112,8 +113,6 @@ def sort_knobs(
     given: tuple[str, ...], task: str, workflow: str, method: str | None = None
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """name=value texts into knobs of the task, the workflow and the method. Values are Python literals, or else texts."""
-    import dataclasses
-
     from baselines.methods import find_method
 
     of_method: dict[str, Any] = {}

@@ -30,6 +30,7 @@ from baselines.policies import Policies, PolicyRouter, load_tokenizer
 from baselines.progress import Progress
 from baselines.rollout import Start, groups, rollout
 from baselines.runlog import RunLog
+from baselines.tiny.warm_start import Recipe, tiny_model
 from baselines.types import Episode, Sampling
 from llm_marl_envs.errors import ConfigError, UnknownName
 from llm_marl_envs.protocol import Workflow
@@ -40,6 +41,7 @@ from llm_marl_envs.spec import EnvSpec, check_tools, make_task, make_workflow
 from llm_marl_envs.stats.figures import team_figures
 from llm_marl_envs.stats.intervals import accuracy_of
 from llm_marl_envs.task import Problem, Task
+from llm_marl_envs.tasks.arithmetic import Arithmetic
 
 
 class Interrupted(KeyboardInterrupt):
@@ -153,7 +155,7 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
             progress.step(step + 1, figures)
             last, stop = step + 1 == steps, stop_asked()
             if args.trace_every and ((step + 1) % args.trace_every == 0 or last):
-                log.traces(f"train-{step + 1:06d}", traces_of(episodes, team.spec, "train", _whose(args, step + 1)))
+                log.traces(f"train-{step + 1:06d}", traces_of(episodes, team.spec, "train", trace_meta(args, step + 1)))
             if (step + 1) % args.eval_every == 0 or last:
                 _evaluate(team, log, step + 1, progress)
             if (step + 1) % args.checkpoint_every == 0 or last or stop:
@@ -188,9 +190,6 @@ def resolve_model(model: str, workflow: str, task: Task, seed: int, progress: Pr
     """A path or hub name; `tiny` becomes the folder of the warm-started model, made now if it is not cached."""
     if model != "tiny":
         return model
-    from baselines.tiny.warm_start import Recipe, tiny_model
-    from llm_marl_envs.tasks.arithmetic import Arithmetic
-
     lessons = task if isinstance(task, Arithmetic) else Arithmetic()
     return str(tiny_model(workflow, lessons, Recipe(seed=seed), progress=progress.warm_start))
 
@@ -207,11 +206,13 @@ def _describe(episodes: Sequence[Episode], usable: Sequence[Episode]) -> dict[st
 def _evaluate(team: Team, log: RunLog, step: int, progress: Progress) -> None:
     evaluation = team.evaluate()
     log.metrics({"step": step, "kind": "eval", **evaluation.record()})
-    log.traces(f"eval-{step:06d}", traces_of(evaluation.episodes, team.spec, team.eval_split, _whose(team.args, step)))
+    log.traces(
+        f"eval-{step:06d}", traces_of(evaluation.episodes, team.spec, team.eval_split, trace_meta(team.args, step))
+    )
     progress.evaluated(step, evaluation)
 
 
-def _whose(args: TrainArgs, step: int) -> dict[str, Any]:
+def trace_meta(args: TrainArgs, step: int) -> dict[str, Any]:
     return {
         "entry": f"{args.method} {args.workflow} seed {args.seed}",
         "model": args.model,

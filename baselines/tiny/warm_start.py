@@ -19,7 +19,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 
+from baselines.chat import Chat
 from baselines.tiny.experts import Experts
+from baselines.tiny.tokenizer import train_tokenizer
 from llm_marl_envs.files import cache_folder, cached_folder
 from llm_marl_envs.protocol import Ask, Workflow
 from llm_marl_envs.seeds import seed_of
@@ -31,7 +33,7 @@ from llm_marl_envs.tasks.arithmetic import Arithmetic
 WORKFLOWS = ("solo", "eval_opt", "voting", "orch_workers")  # the tokenizer knows all of their prompts
 VERSION = 1  # of the training code below; part of the cache key
 Calls = list[tuple[str, str]]  # (prompt, reply)
-Progress = Callable[[int, int, float], None]  # step, steps, loss
+OnStep = Callable[[int, int, float], None]  # step, steps, loss
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def tiny_model(
     task: Arithmetic = Arithmetic(),
     recipe: Recipe = Recipe(),
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: OnStep | None = None,
 ) -> Path:
     """The folder of the warm-started model for a team, made if it is not cached (in `cache_folder()`, unless another is
     given). Without a writable cache it lasts as long as this process, with a warning.
@@ -110,11 +112,8 @@ def _passing() -> Path:
     return Path(folder)
 
 
-def _train(recipe: Recipe, words: Calls, lessons: Calls, folder: Path, progress: Progress | None) -> None:
+def _train(recipe: Recipe, words: Calls, lessons: Calls, folder: Path, progress: OnStep | None) -> None:
     import torch
-
-    from baselines.chat import Chat
-    from baselines.tiny.tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(words, recipe.vocab)
     chat = Chat(tokenizer)

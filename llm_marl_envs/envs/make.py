@@ -6,6 +6,8 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import pettingzoo
+
 from llm_marl_envs.envs.aec import WorkflowEnv
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.rewards import Rule
@@ -35,8 +37,6 @@ def make(
 def register() -> None:
     """Make PettingZoo know our environments: after it `pettingzoo.make("aec", "gsm8k/eval_opt-v0", **knobs)` works, for all of
     `env_ids()`. Calling it again changes nothing. Raises ConfigError where this PettingZoo has no registry."""
-    import pettingzoo
-
     if not hasattr(pettingzoo, "register"):
         raise ConfigError(
             f"PettingZoo {pettingzoo.__version__} has no registry; it came with 1.27. Run: pip install --upgrade pettingzoo, or "

@@ -9,11 +9,14 @@ replaced by another fork within milliseconds, and its item is tried once more. A
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import json
+import logging
 import os
 import queue
+import resource
 import select
 import signal
 import subprocess
@@ -148,8 +151,6 @@ def shared() -> Pool:
 
 @functools.cache
 def _shared(pid: int) -> Pool:
-    import atexit
-
     if find_spec("math_verify") is None:
         raise MissingExtra("grading mathematics that is more than plain numbers", "math")
     pool = Pool(min(4, os.cpu_count() or 1))
@@ -179,9 +180,6 @@ def _close(gold: Any, answer: Any, tolerance: float) -> bool:
 
 
 def _serve() -> None:
-    import logging
-    import resource
-
     import math_verify
 
     logging.disable(logging.CRITICAL)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from rich.console import Console
 
 from llm_marl_envs.data import read_jsonl
 from llm_marl_envs.errors import DataError, MissingExtra
@@ -202,8 +203,6 @@ def _signs_of_life() -> Iterator[Any]:
     if not sys.stderr.isatty():
         yield lambda text: None
         return
-    from rich.console import Console
-
     with Console(stderr=True).status("indexing the corpus (once)") as status:
         yield lambda text: status.update(f"indexing the corpus (once): {text}")
 
