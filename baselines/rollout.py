@@ -4,11 +4,11 @@ Sessions share nothing, so neither the width nor the order of the batch changes 
 named by (run, start, turn), so it does not change what is answered either.
 
 Tools run in threads while the engine generates. Grading does so where it is worth it, which is measured, so that no task
-has to say it: an episode is graded at once, in the loop; but one that took longer than CHEAP_S (it waited for a sandbox or
-for Math-Verify) has the next episodes graded by threads, as many as make up for the time at CHEAP_S each. So the loop is
-held up by no more than CHEAP_S per episode, and one grading, whatever the task; where grading is slow, threads keep all of
-the graders' processes busy while the engine generates for the sessions that go on. Graded episodes are collected in the
-order in which they finished: nothing but the time depends on who graded what.
+has to say it. An episode is graded at once, in the loop; but when two in a row take longer than CHEAP_S (they wait for a
+sandbox or for Math-Verify; one alone may only have been held up by a busy machine), threads grade the next episodes, as many
+as make up for the shorter one's time at CHEAP_S each. So graders that are slow keep all of their processes busy, while the
+engine generates for the sessions that go on, and graders that are fast pay for no threads. Graded episodes are collected in
+the order in which they finished: nothing but the time depends on who graded what.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ class _Graded:
         self.task, self.rule, self.on_done, self.threads = task, rule, on_done, threads
         self.episodes: dict[int, Episode] = {}
         self.under_way: deque[tuple[int, Episode | Future[Episode]]] = deque()
-        self.behind_s = 0.0  # time that gradings in the loop took beyond CHEAP_S per episode
+        self.last_s = self.behind_s = 0.0  # of the last grading in the loop; and what is to be made up for
 
     def add(self, place: int, running: _Running) -> None:
         """Grade it, or have it graded."""
@@ -223,7 +223,9 @@ class _Graded:
         else:
             began = perf_counter()
             self.under_way.append((place, _episode(running, self.task, self.rule)))
-            self.behind_s += perf_counter() - began
+            took = perf_counter() - began
+            self.behind_s += min(took, self.last_s)
+            self.last_s = took
         self.behind_s = max(0.0, self.behind_s - CHEAP_S)
 
     def collect(self, wait: bool = False) -> None:
