@@ -1,4 +1,4 @@
-"""Chats to token ids and back. A conversation only ever grows: what was sampled is never tokenised again."""
+"""Chats to token ids and back. A conversation only grows: sampled tokens are never tokenised again."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Chat:
         if not after.startswith(before):
             raise ConfigError(
                 "this chat template rewrites earlier turns, so a conversation cannot grow token by token; "
-                "use a workflow whose asks are fresh (for eval_opt: memory=False) or another template"
+                "use a workflow with fresh asks (for eval_opt: memory=False) or another template"
             )
-        closing = self._encode(before[before.rindex("y") + 1 :])  # what ends an assistant's turn, such as <|im_end|>\n
+        closing = self._encode(before[before.rindex("y") + 1 :])  # the end of an assistant's turn, such as <|im_end|>\n
         if context and closing and context[-1] == closing[0]:
             closing = closing[1:]  # the reply sampled its own end token
         return context + closing + self._encode(after[len(before) :])

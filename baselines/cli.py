@@ -1,4 +1,4 @@
-"""The trainers' subcommands. What needs torch is imported when a command runs, so that --help is quick."""
+"""The trainers' subcommands. Modules that need torch are imported when a command runs, so that --help is quick."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def train(args: Annotated[TrainArgs, tyro.conf.arg(name="")]) -> None:
     """Train a team; writes a run folder with metrics, traces, checkpoints, curves and a report.
 
-    Ctrl-C finishes the current step, checkpoints and says how to go on; --resume goes on, also after a crash or kill.
+    Ctrl-C finishes the current step, writes a checkpoint and says how to continue; --resume continues, also after a crash or kill.
 
     Examples: `llm-marl train`, `llm-marl train --method isolated --out runs/isolated`,
     `llm-marl train --workflow voting --set votes=5`, `llm-marl train --resume --out runs/latest`
@@ -64,10 +64,10 @@ def evaluate(
         workflow: Workflow name; by default the run's, or eval_opt.
         set: Knobs as name=value; by default the run's.
         split: The split to play.
-        problems: Play only the first so many problems; 0 plays all.
+        problems: Play only the first N problems; 0 plays all.
         samples: Episodes per problem.
         temperature: 0 is greedy.
-        max_tokens: New tokens per reply at most; by default the run's, or 40 for tiny and 1024 otherwise.
+        max_tokens: Maximum number of new tokens per reply; by default the run's, or 40 for tiny and 1024 otherwise.
         step: Which of the run's checkpoints; by default the last.
         seed: Decides the sampling.
         device: auto takes CUDA if there is one.
@@ -89,7 +89,7 @@ def evaluate(
     args = _args_of(folder) if is_run else TrainArgs(model=policy, method="prompted")
     progress = _progress()
     named = args.model
-    if is_run:  # the model that the run began with, whatever it is asked to play now
+    if is_run:  # the model that the run started from, whatever is played now
         base = resolve_model(args.model, args.workflow, make_task(args.task, **args.knobs()[0]), args.seed, progress)
         args = dataclasses.replace(args, model=base)
     tokens = max_tokens or (args.max_tokens if is_run or named == "tiny" else 1024)
@@ -104,7 +104,9 @@ def evaluate(
     if is_run and team.method.learns:
         log = RunLog(folder)
         if not log.checkpoints():
-            raise ConfigError(f"{folder} has no checkpoint yet. Train on with: llm-marl train --resume --out {folder}")
+            raise ConfigError(
+                f"{folder} has no checkpoint yet. Continue training with: llm-marl train --resume --out {folder}"
+            )
         at = step if step is not None else log.checkpoints()[-1]
         if at not in log.checkpoints():
             raise UnknownName(f"checkpoint in {folder}", str(at), map(str, log.checkpoints()))
@@ -133,11 +135,11 @@ def study(
     """Train several arms over several seeds, and compare them in one report and one table.
 
     An arm is a method, or method:workflow, as in shared:solo (the single-agent control). Finished runs are kept, interrupted
-    ones go on. This is what `make demo` runs.
+    ones are continued. `make demo` runs this.
 
     Args:
         args: As for `llm-marl train`; --out holds one run folder per arm and seed.
-        arms: What to compare; the first is the one the report looks into.
+        arms: What to compare; the report shows details of the first.
         seeds: Each arm is trained with each seed.
     """
     _need_torch("training")

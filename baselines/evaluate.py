@@ -1,4 +1,4 @@
-"""Play a split with fixed policies and say how the team did."""
+"""Play a split with fixed policies and measure how good the team is."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def evaluate(
 
 
 def traces_of(episodes: Sequence[Episode], spec: EnvSpec, split: str, meta: Mapping[str, Any]) -> list[Trace]:
-    """The episodes as traces; `meta` says whose they are (entry, policy, step, ...). Forks name their parents."""
+    """The episodes as traces; `meta` says where they come from (entry, policy, step, ...). Forks name their parents."""
     made: dict[int, Trace] = {}
 
     def trace(e: Episode) -> Trace:

@@ -1,9 +1,9 @@
 """Samples to one optimizer step per policy.
 
-The loss of a step is a weighted sum over all its sampled tokens, the weights fixed before the first micro-batch:
+The loss of a step is a weighted sum over all its sampled tokens, with weights that are fixed before the first micro-batch:
 "tokens": 1 / (sampled tokens of the policy in this step); "sequences": 1 / (replies x length of its reply). So loss and
 gradient do not depend on how the step is cut into micro-batches. Samples whose advantages are all 0 count in the weights
-and are not computed: their gradient is 0.
+but are not computed: their gradient is 0.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def to_samples(episodes: Sequence[Episode], credit: Credit) -> list[Sample]:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A micro-batch, right-padded. All but `ids` refer to the *next* token: (B, T) where ids is (B, T + 1)."""
+    """A micro-batch, right-padded. All fields except `ids` and `mask` refer to the *next* token: (B, T), ids are (B, T + 1)."""
 
     ids: Tensor
     mask: Tensor  # (B, T + 1), 1 on real tokens
-    segment: Tensor  # 0 off the sampled tokens, k on the k-th reply
+    segment: Tensor  # k on the tokens of the k-th reply, 0 elsewhere
     advantage: Tensor
     old: Tensor
-    weight: Tensor  # 0 off the sampled tokens
+    weight: Tensor  # 0 except on sampled tokens
 
 
 def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad_id: int, device: str) -> Batch:
@@ -79,7 +79,7 @@ def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The optimizer's: AdamW, gradient clipping by norm, a schedule over `steps` with `warmup`, ending at `floor` x lr."""
+    """The optimizer: AdamW, gradient clipping by norm, a schedule over `steps` with `warmup`, ending at `floor` x lr."""
 
     lr: float
     steps: int
@@ -104,7 +104,7 @@ class Settings:
 
 
 class Learner:
-    """One AdamW per policy. `update` makes one step (or `updates`) from a batch and says what it did."""
+    """One AdamW per policy. `update` makes one step (or `updates` steps) from a batch and returns figures about it."""
 
     def __init__(self, policies: Policies, settings: Settings, loss: Loss, pad_id: int):
         self.policies, self.settings, self.loss, self.pad_id = policies, settings, loss, pad_id
@@ -172,7 +172,7 @@ class Learner:
         parameters = self.policies.parameters(name)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip)
         stats["grad_norm"] = float(norm)
-        if norm > 0:  # no gradient, no step: AdamW's momentum must not walk on by itself
+        if norm > 0:  # no gradient, no step: AdamW's momentum alone must not change the weights
             for group in optimizer.param_groups:
                 group["lr"] = self.settings.rate(step)
             optimizer.step()
@@ -188,7 +188,7 @@ class Learner:
 
 
 def _squared_distance(parameters: Sequence[torch.nn.Parameter], before: Sequence[Tensor] | None) -> float:
-    """Squared norm of what was added to the gradient since `before` (None: since it was empty)."""
+    """Squared norm of the change of the gradient since `before` (None: since it was empty)."""
     total = 0.0
     for i, parameter in enumerate(parameters):
         if parameter.grad is not None:

@@ -1,7 +1,7 @@
-"""Policy losses as pure tensor functions. Each returns one number per token, (B, T); how they are averaged is the
-learner's business (`weights`), so that it is the same for any micro-batch size.
+"""Policy losses as pure tensor functions. Each returns one number per token, (B, T); the learner
+averages them (`Batch.weight`), so that the result is the same for any micro-batch size.
 
-Shapes: logp, old, advantage are (B, T); `segment` (B, T) is 0 off the sampled tokens and k on the k-th reply of a row.
+Shapes: logp, old, advantage are (B, T); `segment` (B, T) is k on the k-th reply of a row and 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def grpo(clip_low: float = 0.2, clip_high: float = 0.28) -> Loss:
 
 
 def gspo(clip_low: float = 3e-4, clip_high: float = 4e-4) -> Loss:
-    """The same with one ratio for a whole reply: s = exp(mean over its tokens of log pi - log pi_old) (GSPO,
+    """As `grpo`, but with one ratio for a whole reply: s = exp(mean over its tokens of log pi - log pi_old) (GSPO,
     arXiv 2507.18071). All tokens of a reply carry its loss, so a mean over sequences is the paper's objective."""
 
     def loss(logp: Tensor, old: Tensor, advantage: Tensor, segment: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ class PolicyRouter:
 
     @classmethod
     def isolated(cls, roster: Roster) -> PolicyRouter:
-        """Every role has a policy of its own."""
+        """Every role has its own policy."""
         return cls({role: role for role in roster.roles})
 
     @property
@@ -67,7 +67,7 @@ class Policies:
             model.eval()  # no dropout anywhere: the sampled distribution is the trained one
 
     def model(self, name: str) -> nn.Module:
-        """The policy's model, its adapter switched on."""
+        """The policy's model, with its adapter switched on."""
         if self._lora is not None:
             self._lora.set_adapter(name)
         return self._models[name]
@@ -94,8 +94,8 @@ class Policies:
             if not (folder / name).is_dir():
                 there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir()))
                 raise ConfigError(
-                    f"{folder} has no policy {name!r}; it has {there}. These policies do not know all roles of this "
-                    f"workflow: choose one with the same roles, or a shared policy."
+                    f"{folder} has no policy {name!r}; it has {there}. These policies do not cover all roles of this "
+                    f"workflow: choose a run with the same roles, or one with a shared policy."
                 )
             if self._lora is None:
                 state = load_file(folder / name / "model.safetensors", device=self.device)

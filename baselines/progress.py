@@ -1,4 +1,4 @@
-"""Live progress on a terminal, plain lines elsewhere."""
+"""Live progress on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 
 
 class Progress:
-    """What a long run shows: a bar with the latest figures, and one line per evaluation."""
+    """The output of a long run: a bar with the latest figures, and one line per evaluation."""
 
     def __init__(self, console: Console | None = None, quiet: bool = False):
         self.console = console or Console(quiet=quiet)
@@ -24,7 +24,7 @@ class Progress:
     def run(self, title: str, steps: int, done: int = 0) -> Iterator[None]:
         """Show a bar of `steps` steps while the block runs."""
         if not self.console.is_terminal:
-            self.console.print(f"{title}: {steps} steps" + (f", going on from step {done}" if done else ""))
+            self.console.print(f"{title}: {steps} steps" + (f", continuing from step {done}" if done else ""))
         with self._open():
             assert self._bars is not None
             self._bar = self._bars.add_task(title, total=steps, completed=done, figures="")

@@ -1,4 +1,4 @@
-"""Several arms over several seeds, in one table: what a comparison needs before it means anything."""
+"""Several arms over several seeds, in one table: the least that a meaningful comparison needs."""
 
 from __future__ import annotations
 

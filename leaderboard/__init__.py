@@ -1,1 +1,1 @@
-"""Scores what others submit: every episode is re-lived and re-graded before a number is believed. Needs no torch."""
+"""Scores what others submit: every episode is replayed and re-graded before a number is believed. Needs no torch."""

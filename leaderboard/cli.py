@@ -19,7 +19,7 @@ from leaderboard.score import score as score_files
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.terminal import printable
 
-REPLAY = "Every trace was replayed and graded again here. That shows it self-consistent, not authentic: any text may be anybody's."
+REPLAY = "Every trace was replayed and graded again here. That shows that it is self-consistent, not authentic: anybody may have written its texts."
 
 
 def score(
@@ -32,11 +32,11 @@ def score(
     """Replay and re-grade traces, and print one row per entry, best final accuracy first.
 
     Nothing a trace says about itself is believed: each episode is replayed from its replies, its question is looked up in
-    the task, its answer is graded anew. What does not hold is refused, listed, and makes the exit status 1.
+    the task, its answer is graded again. A trace that fails this is refused and listed, and the exit status is 1.
 
-    Accuracy is that of the last step, with its 95% interval; peak is the best step's, drop is peak less final. Calls
-    and tokens are per episode, malformed is the share of calls of which a reading failed. Failed episodes (a tool or grader could not run)
-    are counted apart; truncated ones count as wrong.
+    Accuracy is that of the last step, with its 95% interval; peak is the best step's, drop is peak minus final. Calls and
+    tokens are per episode, malformed is the share of calls in which a reading failed. Failed episodes (a tool or grader
+    could not run) are counted separately; truncated ones count as wrong.
 
     Examples: `llm-marl score runs/demo`, `llm-marl score a.jsonl b.jsonl.gz --json`
 
@@ -45,7 +45,7 @@ def score(
         data_dir: Folder of local data sets, for tasks that need data; by default LLM_MARL_DATA or the hub.
         json: Print the rows as JSON instead of a table.
         plugins: Modules outside this package whose tasks and workflows may be loaded. Loading runs their code.
-        tools: Run the tools again, too, and refuse traces in which they said something else.
+        tools: Also run the tools again, and refuse traces whose recorded results differ.
     """
     if not files:
         raise ConfigError("give at least one trace file or folder, for example: llm-marl score runs/demo")
@@ -71,10 +71,10 @@ def _show(rows: Sequence[Row]) -> None:
     console.print(table)
     for row in rows:
         for note in row.notes:
-            console.print(f"[yellow]note[/] {escape(_whose(row))}: {escape(note)}.", soft_wrap=True)
+            console.print(f"[yellow]note[/] {escape(_title(row))}: {escape(note)}.", soft_wrap=True)
     for row in rows:
         if row.refused:
-            console.print(f"[red]refused[/] {escape(_whose(row))}: {row.refused} episodes.", soft_wrap=True)
+            console.print(f"[red]refused[/] {escape(_title(row))}: {row.refused} episodes.", soft_wrap=True)
             for reason in row.reasons:
                 console.print(f"  {escape(reason)}", soft_wrap=True, highlight=False)
             if row.refused > SHOWN_REASONS:
@@ -83,7 +83,7 @@ def _show(rows: Sequence[Row]) -> None:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    """Two lines a cell, so that a row fits an ordinary terminal."""
+    """Two lines per cell, so that a row fits an ordinary terminal."""
     knobs = " ".join(f"{name}={value}" for name, value in row.knobs.items())
     tries = "" if row.episodes == row.problems else f" x{row.episodes / row.problems:.3g}"
     at = "" if row.peak_step is None else f" at {row.peak_step}"
@@ -110,5 +110,5 @@ def _number(value: float, form: str, unit: str = "") -> str:
     return "-" if isnan(value) else f"{value:{form}}{unit}"
 
 
-def _whose(row: Row) -> str:
+def _title(row: Row) -> str:
     return f"{row.entry} in {row.env_id}"

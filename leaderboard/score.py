@@ -1,4 +1,4 @@
-"""Trace files in, one row per entry and environment out. Every trace is verified first; only what holds is counted."""
+"""Trace files in, one row per entry and environment out. Every trace is verified first; only those that pass are counted."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class Row:
     """What one entry did in one environment (id, knobs and split).
 
     Accuracy, calls, tokens and all further figures are those of the last step; `peak` is the best accuracy of any step (the
-    earliest, if several are equal), `drop` is peak less final. calls and tokens (as reported) are per episode, malformed
-    is the share of calls that could not be read. Failed episodes are in no figure but `failed`; truncated ones count as wrong.
+    earliest, if several are equal), `drop` is peak minus final. calls and tokens (as reported) are per episode, malformed
+    is the share of calls that could not be read. No figure except `failed` includes failed episodes; truncated ones count as
+    wrong.
     """
 
     entry: str
@@ -47,9 +48,9 @@ class Row:
     malformed: float
     truncated: int
     failed: int
-    refused: int  # at all steps
+    refused: int  # over all steps
     reasons: tuple[str, ...]  # the first refusals
-    notes: tuple[str, ...]  # what a reader must know before comparing
+    notes: tuple[str, ...]  # what readers must know before they compare rows
 
     @property
     def drop(self) -> float:
@@ -64,7 +65,7 @@ class Row:
 
 @dataclass(slots=True)
 class _Entry:
-    """What has been read of a row so far."""
+    """What has been read for a row so far."""
 
     first: Trace
     name: str
@@ -89,9 +90,9 @@ def score(
 ) -> list[Row]:
     """One row per entry and environment, best final accuracy first.
 
-    files: trace files, or folders of them. An entry is what `meta["entry"]` says, else the file. A trace that does not
-    hold, or repeats (question, sample, step), is refused and counted. tools: run tools again and compare. Raises TraceError for what cannot be read and DataError
-    for data that is not there; a torn last line is a TornTrace warning.
+    files: trace files, or folders of them. An entry is what `meta["entry"]` says, else the file. A trace that fails the
+    check, or repeats (question, sample, step), is refused and counted. tools: run tools again and compare. Raises TraceError
+    for a file that cannot be read and DataError if a task's data is missing; a torn last line is a TornTrace warning.
     """
     check = Verifier(data_dir, plugins, tools=tools)
     entries: dict[str, _Entry] = {}
@@ -111,8 +112,8 @@ def score(
 
 
 def trace_files(paths: Iterable[str | Path]) -> list[Path]:
-    """The files meant: a file is itself; a folder is its `eval-*` trace files at any depth, or all of them if it has none."""
-    found: dict[Path, Path] = {}  # by resolved path: the same file given twice is read once
+    """The trace files in `paths`: of a folder, the `eval-*` trace files at any depth, or all if it has none."""
+    found: dict[Path, Path] = {}  # by resolved path: a file that is given twice is read once
     for path in map(Path, paths):
         inside = [path]
         if path.is_dir():
@@ -129,7 +130,9 @@ def _add(entry: _Entry, trace: Trace, meta: Mapping[str, Any], check: Verifier) 
     step, sample = meta.get("step"), meta.get("sample")
     for name, value in (("step", step), ("sample", sample)):
         if value is not None and type(value) is not int:
-            return entry.refuse(f"trace {trace.id}, question {trace.question.id}: {name} {value!r} is no whole number")
+            return entry.refuse(
+                f"trace {trace.id}, question {trace.question.id}: {name} {value!r} is not a whole number"
+            )
     played = entry.played.setdefault(step, [])
     match check(trace):
         case Refused() as refused:

@@ -30,11 +30,11 @@ class HubData:
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """Everything needed to find a benchmark's rows and to know them when seen.
+    """Everything needed to find a benchmark's rows and to recognise them.
 
     `layouts` are the sets of fields a row may have (the first is the hub's); a row must have all fields of one of them.
     `files` names further local files of a split, relative to the data folder and without `.jsonl[.gz]`: each entry is one
-    alternative, and the rows of its files follow one another.
+    alternative, and the rows of its files are concatenated.
     """
 
     name: str
@@ -53,7 +53,7 @@ def load_rows(source: DataSource, split: str, data_dir: str | Path | None = None
     """The rows of one split: from `<data_dir>/<name>/<split>.jsonl[.gz]` (or the hub's parquet files in that folder), the
     same under `LLM_MARL_DATA`, or the hub.
 
-    An explicit `data_dir` is never passed over in silence. Raises DataError with the file, the line and what to do.
+    If `data_dir` is given, no other place is tried. Raises DataError with the file, the line and what to do.
     """
     if data_dir is not None:
         return _rows_of_folder(Path(data_dir), source, split)
@@ -64,13 +64,13 @@ def load_rows(source: DataSource, split: str, data_dir: str | Path | None = None
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where, object) of every line of a `.jsonl[.gz]` file. Raises DataError for what is not UTF-8, JSON or an object."""
+    """(where, object) of every line of a `.jsonl[.gz]` file. Raises DataError for a line that is not UTF-8 or not JSON."""
     for number, line in _lines(path):
         where = f"{path} line {number}"
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as bad:
-            raise DataError(f"{where} is not JSON ({bad}). Expected one object a line.") from None
+            raise DataError(f"{where} is not JSON ({bad}). Expected one object per line.") from None
         yield where, row
 
 
@@ -86,7 +86,7 @@ def _rows_of_folder(data_dir: Path, source: DataSource, split: str) -> list[dict
             raise _absent(data_dir, source, split)
         paths, rows = list(parquet), [_complete(*row, source) for path in parquet for row in _rows_of_parquet(path)]
     if not rows:
-        raise DataError(f"{paths[0]} has no rows; expected one JSON object a line with the fields {_fields(source)}.")
+        raise DataError(f"{paths[0]} has no rows; expected one JSON object per line with the fields {_fields(source)}.")
     return rows
 
 
@@ -162,7 +162,7 @@ def _rows_of_hub(source: DataSource, split: str) -> list[dict[str, Any]]:
         from huggingface_hub import hf_hub_download
     except ImportError:
         raise MissingExtra(
-            f"loading {hub.repo} from the Hugging Face hub (a local folder, given by data_dir or LLM_MARL_DATA, does not)",
+            f"loading {hub.repo} from the Hugging Face hub (unlike a local folder, given by data_dir or LLM_MARL_DATA)",
             "data",
         ) from None
     theirs = hub.splits.get(split, split)

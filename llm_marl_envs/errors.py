@@ -1,18 +1,18 @@
 """Every error this project raises on purpose.
 
 LLMMarlError
-├── UnknownName           a name that is not there: environment, task, workflow, knob, problem, method
+├── UnknownName           a name that does not exist: environment, task, workflow, knob, problem, method
 ├── DataError             a data set that is missing, empty, not UTF-8, or not in the expected layout
 ├── MissingExtra          an optional dependency that is not installed
-├── InvalidAction         an action that is not text, or comes for an agent whose turn it is not
-├── SessionOver           a reply to a talk that waits for nothing
+├── InvalidAction         an action that is not text
+├── SessionOver           a reply to a talk that is not waiting for one
 ├── WorkflowError         a workflow that breaks the protocol's rules (its author's mistake)
 ├── ToolFailed            a tool that could not run; the episode becomes FAILED, never an empty result
-├── WorkerFailed          a grader's worker that cannot be had; the episode becomes FAILED, not wrong
+├── WorkerFailed          a grader's worker process that could not start or was lost; the episode becomes FAILED, not wrong
 ├── ReplayMismatch        a trace that its workflow would not have produced
 ├── TraceError            a trace file that cannot be read
 ├── WriteFailed           a file that could not be written (what was written before is safe)
-└── ConfigError           settings that do not go together, or a run folder or model that cannot be used
+└── ConfigError           settings that contradict each other, or a run folder or model that cannot be used
 
 Messages say what was got, what was expected, and what to do. Text from a model never raises any of these.
 """
@@ -26,7 +26,7 @@ class LLMMarlError(Exception):
 
 
 class UnknownName(LLMMarlError, ValueError):
-    """A name that is not known; the message offers the nearest ones."""
+    """A name that is not known; the message suggests similar ones."""
 
     def __init__(self, what: str, got: str, known: Iterable[str]):
         names = sorted(known)
@@ -67,7 +67,7 @@ class ToolFailed(LLMMarlError, RuntimeError):
 
 
 class WorkerFailed(LLMMarlError, RuntimeError):
-    """A process that grades could not be started, or was lost again and again."""
+    """A process that grades could not be started, or was lost repeatedly."""
 
 
 class ReplayMismatch(LLMMarlError):
@@ -94,4 +94,4 @@ class WriteFailed(LLMMarlError, OSError):
 
 
 class ConfigError(LLMMarlError, ValueError):
-    """Settings that do not go together, or a run folder or model that cannot be used."""
+    """Settings that contradict each other, or a run folder or model that cannot be used."""

@@ -1,12 +1,12 @@
 """What happened in an episode as a graph: typed events, what led to what, and what it cost.
 
-Sessions and the logs of other systems become the same `Graph`; figures are computed of it and exports written from it.
+Sessions and the logs of other systems become the same `Graph`; figures are computed from it and exports are written from it.
 
-In a session time runs in waves: the calls of a wave begin together, when the slowest one of the wave before has ended. Where no
+In a session, time runs in waves: the calls of a wave begin together, when the slowest call of the wave before has ended. If no
 call was timed, each counts as one second, so that `t` counts waves. Causes are of two kinds. What the protocol waits for is
-exact: every event of a wave hangs on the slowest of the wave before, a spawned agent's first call on its spawn, a tool on who
-called it. Who read whom is inferred: an edge says that an earlier text, or a line of it, stands in a later prompt of another
-agent.
+exact: every event of a wave depends on the slowest of the wave before, a spawned agent's first call on its spawn, a tool on the
+agent that called it. Who read whom is inferred: an edge says that an earlier text, or a line of it, occurs in a later prompt of
+another agent.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _TYPE_OF: dict[str, EventType] = {
     "aggregate": "aggregate",
 }
 CALLS = frozenset(_TYPE_OF.values())  # the events in which an agent speaks
-SHORT = 8  # a text of fewer characters counts as read only if no prompt had it before
+SHORT = 8  # a shorter text counts as read only if no earlier prompt contains it
 
 
 @dataclass(slots=True)
 class GraphEvent:
-    """Something that happened: from `t` on, for `seconds` where it was timed. `number` is its place in the record.
+    """Something that happened at `t`, and lasted `seconds` if it was timed. `number` is its place in the record.
 
-    `claims` are those that were made on it, each with its grade where there is one; `malformed` is what it was expected to be and
-    could not be read as.
+    `claims` are those made about this event, each with its grade if it was graded; `malformed` says what was expected if the
+    reply could not be read.
     """
 
     number: int
@@ -49,8 +49,8 @@ class GraphEvent:
     t: float
     seconds: float = 0.0
     wave: int | None = None
-    origin: str = ""  # who sends it
-    to: str = ""  # whom it is for, where that is one agent
+    origin: str = ""  # the sender
+    to: str = ""  # the receiver, if it is one agent
     tool: str = ""
     args: Any = None
     worked: float | None = None
@@ -78,7 +78,7 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What an episode cost: agents' tokens and calls, uses of tools, messages, seconds on the clock and of work in all."""
+    """What an episode cost: agents' tokens and calls, uses of tools, messages, wall-clock seconds, and seconds of work in total."""
 
     tokens: int
     calls: int
@@ -127,7 +127,7 @@ def graph_of(
 ) -> Graph:
     """The graph of a session's or a trace's events.
 
-    people: agents that people took the place of. grades: those of the claims, in order (`Outcome.claims`).
+    people: agents that were played by people. grades: those of the claims, in order (`Outcome.claims`).
     """
     events = list(events)
     builder = _Builder(question, people, any(event.reply is not None and event.reply.seconds for event in events))
@@ -156,7 +156,7 @@ def graph_of(
 
 
 class _Said(NamedTuple):
-    """A text that others may read: where it stands, whose it is, the whole if it may be quoted, and its parts."""
+    """A text that others may read: its event, its author, the whole text if it may be quoted, and its parts."""
 
     number: int
     agent: str
@@ -165,7 +165,7 @@ class _Said(NamedTuple):
 
 
 def _parts(text: str) -> frozenset[str]:
-    """The lines of a text, and what follows a colon in them, if they are not short."""
+    """The lines of a text, and the text after a colon in them, if not too short."""
     found = [text]
     if "\n" in text or ": " in text:
         for line in text.splitlines():
@@ -188,7 +188,7 @@ class _Builder:
         self.slowest: tuple[float, int] | None = None  # of the present wave: how long its slowest call lasts, its end
         self.prompts: list[str] = []
         self.said: list[_Said] = []  # what may be read later
-        self.saying: list[_Said] = []  # said in the present wave: nobody in it can read that
+        self.saying: list[_Said] = []  # said in the present wave: no agent of this wave can read it
         self.last: GraphEvent | None = None  # the latest call's
 
     def add(self, kind: EventType, agent: str, t: float, **more: Any) -> GraphEvent:
@@ -225,7 +225,7 @@ class _Builder:
         self.saying.append(self.readable(result, reply.text))
 
     def take(self, event: GraphEvent, end: GraphEvent, seconds: float) -> None:
-        """A call that begins with `event` and ends with `end`: it hangs on the wave before, and lasts."""
+        """Add a call that begins with `event` and ends with `end`: it depends on the wave before and lasts `seconds`."""
         event.seconds = seconds
         if (born := self.spawned.pop(event.agent, None)) is not None:
             self.edges[born, event.number] = "causal"
@@ -242,7 +242,7 @@ class _Builder:
         return self.events[self.latest[agent]] if agent in self.latest else self.last
 
     def move(self, note: Spawn | Stop) -> None:
-        """A spawn or a stop, which takes no time."""
+        """Add a spawn or a stop, which takes no time."""
         spawns = isinstance(note, Spawn)
         event = self.add("spawn" if spawns else "despawn", note.by, self.start, origin=note.by, to=note.agent)
         if note.by in self.latest:
@@ -268,8 +268,8 @@ class _Builder:
         return seconds if self.timed else 1.0
 
     def readable(self, event: GraphEvent, text: str, known: frozenset[str] = frozenset()) -> _Said:
-        """What of a text, found in a later prompt, shows that it was read: its lines that its author was not shown, or what
-        follows a colon in them. Texts of one or two lines may also be quoted inside a line."""
+        """The parts of a text that, if a later prompt contains them, show that it was read: its lines that its author was not shown,
+        or what follows a colon in them. Texts of one or two lines may also be quoted inside a line."""
         whole, agent, number = text.strip(), event.agent, event.number
         if len(whole) < SHORT:
             new = whole and whole not in self.question and not any(whole in prompt for prompt in self.prompts)
@@ -298,7 +298,7 @@ class _Builder:
         return Graph.of(self.events, self.edges, costs, answer)
 
     def _name_readers(self) -> None:
-        """`to`, where exactly one other agent read a text."""
+        """Set `to` for events whose text exactly one other agent read."""
         readers: dict[int, set[str]] = {}
         for (source, target), kind in self.edges.items():
             if kind in ("message", "return", "aggregate"):

@@ -21,14 +21,14 @@ class Outcome:
     agents: tuple[str, ...]  # the whole roster
     calls: Mapping[str, int]  # agent -> replies
     tokens: Mapping[str, int]  # agent -> prompt and reply tokens
-    malformed: int  # calls of which at least one reading failed
+    malformed: int  # calls in which at least one reading failed
     session: Session | None = field(
         default=None, repr=False, compare=False
-    )  # what happened, for rules that look closer
+    )  # the events, for rules that need more than grades
 
     @property
     def events(self) -> Sequence[Event]:
-        """What happened, in order; nothing where the session is not kept."""
+        """The session's events, in order; empty if the session was not kept."""
         return self.session.events if self.session else ()
 
     def own(self, agent: str) -> float | None:
@@ -40,8 +40,8 @@ class Outcome:
 def outcome_of(session: Session, task: Task, problem: Problem) -> Outcome:
     """Grade a session that is over. A grader that crashes makes the episode FAILED, not wrong.
 
-    A call is malformed once, however much of it could not be read: the workflow says so (`Malformed`), or an answer or verdict
-    that its agent claimed cannot be read. (Evidence is a tool's text.)
+    A call counts as malformed once, however many of its readings failed: the workflow says so (`Malformed`), or an answer or
+    verdict that its agent claimed cannot be read. (Evidence is a tool's text, so it does not count.)
     """
     status = session.status
     if status is None:
@@ -81,7 +81,7 @@ def outcome_of(session: Session, task: Task, problem: Problem) -> Outcome:
             team = Score(0.0, session.why or "the team gave no answer")
         elif (team := answers.get(answer)) is None:
             team = task.grade(problem, answer)
-    except Exception as bad:  # a grader's bug must not be paid or punished as an answer
+    except Exception as bad:  # a grader's bug must not count for or against an answer
         status, team, claims = Status.FAILED, Score(0.0, f"the grader failed: {type(bad).__name__}: {bad}"), []
     return Outcome(
         status, team, tuple(claims), session.play.workflow.roster.names, calls, tokens, len(unreadable), session

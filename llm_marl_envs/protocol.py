@@ -1,6 +1,6 @@
-"""What a workflow may say to the world, and what it is.
+"""What a workflow is, and what it may yield.
 
-A workflow is a plain generator. It yields what it wants (a *call*) or what the record should say (a *note*), is sent the
+A workflow is a plain generator. It yields what it needs (a *call*) or what the record should say (a *note*), is sent the
 answers to its calls, and returns the team's answer. It does no I/O, sees no gold answer and knows no tokens, so the list of
 answers it was sent is its whole state: snapshot, fork, pickle and verification are all replay.
 
@@ -9,7 +9,7 @@ Five rules hold this up (`llm_marl_envs.testing.check_workflow` enforces them):
 2. Tools are answered by the driver and recorded; replay never runs one. Tools are stateless.
 3. One Ask per agent per wave; a wave's prompts are fixed before any of its replies is seen.
 4. Agent names are never reused within an episode, and the roster bounds who may ever exist.
-5. Budgets belong to the driver; running out closes the generator (TRUNCATED), it is not an exception inside it.
+5. Budgets belong to the driver; when one runs out, the generator is closed (TRUNCATED) and sees no other exception.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from llm_marl_envs.task import Question
 
-# Calls and notes are values: nothing changes one once it is made. Yet they are not `frozen`, which would make their
-# constructors twice as slow: with ten of them in a short episode that is an eighth of an environment's step.
+# Calls and notes are values: nothing changes them after they are made. But they are not `frozen`, which would make their
+# constructors twice as slow: with ten of them in a short episode, that is an eighth of the time of an environment's step.
 
 AskKind = Literal["message", "decision", "return", "aggregate"]
 ClaimKind = Literal["answer", "verdict", "evidence"]
@@ -33,7 +33,7 @@ ClaimKind = Literal["answer", "verdict", "evidence"]
 class Ask:
     """A call to an agent, answered with its text.
 
-    `fresh=False` continues that agent's own conversation: all messages so far, its own replies included, then `prompt`;
+    `fresh=False` continues that agent's own conversation: all messages so far, including its own replies, then `prompt`;
     `system` opens a conversation and is ignored when one is continued. `choices` is a closed menu, if there is one.
     `infoset` is the small tuple that a tabular or neural controller may condition on instead of the prompt.
     """
@@ -87,7 +87,7 @@ class Claim:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Malformed:
-    """Note: `agent`'s last reply could not be read as what was `expected`; the workflow has gone on without it."""
+    """Note: `agent`'s last reply could not be read as what was `expected`; the workflow continued without it."""
 
     agent: str
     expected: str
@@ -148,8 +148,8 @@ class Roster:
 
 
 class Workflow(Protocol):
-    """A frozen dataclass: its fields are the knobs, `roster` says who may exist, `talk` what they do. If its agents use tools
-    it has `needs`, their names."""
+    """A frozen dataclass: its fields are the knobs, `roster` says who may exist, `talk` what they do. If its agents use
+    tools, it also has `needs`, the names of these tools."""
 
     @property
     def roster(self) -> Roster: ...
@@ -160,8 +160,8 @@ class Workflow(Protocol):
 def together(*talks: Talk) -> Generator[Any, Any, list[Any]]:
     """Play talks side by side, wave by wave, and return their results in order (`yield from together(a, b)`).
 
-    Each round gathers what every unfinished talk wants into one wave; its answers are handed out when all are there, so the
-    order in which agents finish cannot matter. Talks may themselves yield waves, and nest.
+    Each round combines the calls of all unfinished talks into one wave; its answers are passed on when all are there, so the
+    order in which agents finish cannot matter. Talks may themselves yield waves, and may be nested.
     """
     results: list[Any] = [None] * len(talks)
     inbox: dict[int, Any] = dict.fromkeys(range(len(talks)))

@@ -1,12 +1,12 @@
-r"""What a reply says: its boxes, tags, verdicts, menu choices, programs and short answers. Workflows and graders read with the same
-functions, so a team and its grader never disagree about one mark.
+r"""What a reply says: its boxes, tags, verdicts, menu choices, programs and short answers. Workflows and graders use the same
+functions, so a team and its grader never read a reply differently.
 
 What a short answer is (`read_answer`); text up to the last `</think>` is not read:
-1. What stands in `<answer>...</answer>` or `\boxed{...}`, and after `Answer:` or `Final answer:` on the last line. All of
-   them must be the same answer: a reply that gives two has given none. A mark that is not closed, or comes right after
-   "not", is none either. Without tag and box, the earlier lines that start with `Answer:` must agree with the last, too.
-2. Else the whole reply, if it is one line of at most 20 words. (A reply that is a gold answer as it stands is always right.)
-`unknown` is an abstention: worth nothing, but told apart from a wrong answer.
+1. The text inside `<answer>...</answer>` or `\boxed{...}`, and after `Answer:` or `Final answer:` on the last line. All of
+   them must be the same answer: a reply that gives two different ones has no answer. Nor has a reply with a mark that is not
+   closed or comes right after "not". Without tag and box, earlier lines that start with `Answer:` must agree with the last.
+2. Otherwise the whole reply, if it is one line of at most 20 words. (A reply that is exactly a gold answer is always right.)
+`unknown` is an abstention: it scores 0, but is distinguished from a wrong answer.
 
 Nothing here raises on any text, and all of it takes linear time.
 """
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 
 def boxed(reply: str) -> str | None:
-    """What stands in a reply's last `\\boxed{...}` (flat, at most 200 characters), or None."""
+    """The text inside a reply's last `\\boxed{...}` (flat, at most 200 characters), or None."""
     start = reply.rfind("\\boxed{")
     if start < 0:
         return None
@@ -31,8 +31,8 @@ def boxed(reply: str) -> str | None:
 
 
 def tagged(reply: str, tag: str) -> str | None:
-    """What stands in a reply's first `<tag>...</tag>`, stripped (at most 2,000 characters); None if there is none, or nothing
-    in it."""
+    """The text inside a reply's first `<tag>...</tag>`, stripped (at most 2,000 characters); None if there is no such tag or it
+    is empty."""
     opening, closing = f"<{tag}>", f"</{tag}>"
     start = reply.find(opening)
     if start < 0:
@@ -53,9 +53,9 @@ _FINAL = re.compile(r"(?im)^[ \t*#]{0,8}final answer[ \t*]{0,4}:[ \t*]{0,4}(\S[^
 
 
 def final_answer(reply: str) -> str | None:
-    """What a reply puts forward as its answer, for comparing answers within a team: the last `\\boxed{}`, the last `<answer>`,
-    the last `Final answer:` line or the last program, in this order. None if it has none of them. Grading reads replies
-    in its own, stricter way."""
+    """The answer that a reply proposes, for comparing answers within a team: the last `\\boxed{}`, the last `<answer>`,
+    the last `Final answer:` line or the last program, in this order. None if it has none of them. Graders read replies
+    more strictly."""
     if (inside := boxed(reply)) is not None:
         return inside or None
     start = reply.rfind("<answer>")
@@ -76,14 +76,14 @@ def _flat(text: str) -> str:
 
 
 def chosen(reply: str, choices: tuple[str, ...]) -> str | None:
-    """The choice that a reply is, whatever its case and a full stop; None if it is none of them."""
+    """The choice that a reply is equal to, ignoring case and a final full stop; None if there is none."""
     word = reply.strip().strip(".\"'`*").casefold()
     return next((choice for choice in choices if choice.casefold() == word), None)
 
 
 def passages_in(found: str) -> list[str]:
-    """The passages in a search tool's text: its lines `Doc 1(Title: "Oslo") Oslo is ...`, without their numbers. A tool that
-    writes otherwise is taken line by line."""
+    """The passages in a search tool's text: its lines `Doc 1(Title: "Oslo") Oslo is ...`, without their numbers. Other
+    layouts are split into lines."""
     lines = [line.strip() for line in found.splitlines() if line.strip()]
     numbered = [match[1] for line in lines if (match := _PASSAGE.match(line))]
     return numbered or [line for line in lines if line != NOTHING_FOUND]
@@ -108,7 +108,7 @@ _FIRST_WORD = re.compile(r"[\s*#>\"'`]*(right|correct|wrong|incorrect)\b", re.I)
 
 
 def verdict_of(review: str) -> bool | None:
-    """True if the first line with anything in it starts with right or correct, False for wrong or incorrect, else None."""
+    """True if the first non-empty line starts with right or correct, False if with wrong or incorrect, else None."""
     match = _FIRST_WORD.match(review[:200])
     return match[1].lower() in ("right", "correct") if match else None
 
@@ -123,8 +123,8 @@ _PYTHON = ("", "python", "python3", "py")
 def find_program(text: str) -> str | None:
     """The last fenced block of a reply that is marked as Python or not marked at all; None if there is none.
 
-    Fences are Markdown's: three or more backticks or tildes on a line of their own, closed by the same sign at least as
-    often. What an indented fence is indented by is taken off its lines. A fence that is never closed opens no block: a
+    Fences are Markdown's: three or more backticks or tildes on their own line, closed by at least as many of the same sign.
+    The indentation of a fence is removed from the lines of its block. A fence that is never closed opens no block: a
     reply that was cut off has not finished that program. Linear time.
     """
     program, lines, start, opened = None, text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 0, None
@@ -143,7 +143,7 @@ def find_program(text: str) -> str | None:
 
 
 def _closes(fence: re.Match[str], opened: re.Match[str]) -> bool:
-    """Whether a fence closes the open block. One that is deep inside, as in a docstring, is the program's own."""
+    """Whether a fence closes the open block. A fence that is indented further, as in a docstring, belongs to the program."""
     same = fence[2][0] == opened[2][0] and len(fence[2]) >= len(opened[2])
     return same and not fence[3] and len(fence[1]) <= len(opened[1]) + 3
 
@@ -164,7 +164,7 @@ def box_before(text: str, floor: int, end: int) -> int:
 
 
 def box_content(text: str, start: int) -> tuple[str | None, int]:
-    """What the box that starts here holds, and where it ends; None if it does not close within reach."""
+    """The content of the box that starts here, and where it ends; None if it does not close within `LONGEST_BOX`."""
     first = text.index("{", start) + 1
     depth = 1
     for brace in _BRACE.finditer(text, first, first + LONGEST_BOX):
@@ -176,7 +176,7 @@ def box_content(text: str, start: int) -> tuple[str | None, int]:
 
 # Short answers. Normalisation is SQuAD's (Rajpurkar et al. 2016).
 
-LONGEST_REPLY = 200_000  # characters; what is longer is no attempt at an answer
+LONGEST_REPLY = 200_000  # characters; a longer reply is not an attempt at an answer
 LONGEST_ANSWER, _WORDS = 1_000, 20
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
@@ -190,7 +190,7 @@ def normalize(text: str) -> str:
 
 # What a reply answers.
 class Answer(NamedTuple):
-    """A reply's answer as it stands there, None if it has none, and one short phrase that says why."""
+    """A reply's answer as written, None if it has none, and a short phrase that says where it was found or why it has none."""
 
     answer: str | None
     why: str
@@ -240,7 +240,7 @@ def is_abstention(text: str | None) -> bool:
 
 
 def _marked(text: str) -> tuple[list[str], str]:
-    """The answers in tags and boxes, and what is wrong with these marks ("" if nothing is)."""
+    """The answers in tags and boxes, and what is wrong with these marks ("" if nothing)."""
     tags = _TAG.findall(text)
     if any((tag[1] == "/") is not (i % 2 == 1) for i, tag in enumerate(tags)) or len(tags) % 2:
         return [], "<answer> is not closed"
@@ -256,11 +256,11 @@ def _marked(text: str) -> tuple[list[str], str]:
 
 
 def _boxes(text: str) -> list[str] | None:
-    r"""What the outermost boxes hold; None if one is not closed, or negated."""
+    r"""The contents of the outermost boxes; None if one is not closed, or negated."""
     if "\\boxed" not in text and "\\fbox" not in text:
         return []
     found: list[str] = []
-    open_at: list[int] = []  # for every open brace: where its box's content starts, -1 if it is no box
+    open_at: list[int] = []  # for every open brace: where its box's content starts, -1 if it is not a box
     boxes = 0  # how many of them are boxes
     for match in _MARK.finditer(text):
         mark = match[0]

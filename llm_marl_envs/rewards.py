@@ -40,18 +40,18 @@ def own(outcome: Outcome) -> dict[str, float]:
 
 
 def by_role(rules: Mapping[str, Rule], otherwise: Rule = team) -> Rule:
-    """R3, role-specific: each role is paid by a rule of its own, roles without one by `otherwise`.
+    """R3, role-specific: each role is rewarded by its own rule, roles without one by `otherwise`.
 
     Worked example: by_role({"evaluator": verifier}), drafts wrong then right, the one verdict true
     -> {"generator_0": 1.0 (the team's), "evaluator_0": 1.0 (its verdict's)}.
     """
 
-    def paid(outcome: Outcome) -> dict[str, float]:
+    def rewards(outcome: Outcome) -> dict[str, float]:
         found = {role: rule(outcome) for role, rule in rules.items()}
         rest = otherwise(outcome)
         return {agent: found.get(agent.rpartition("_")[0], rest)[agent] for agent in outcome.agents}
 
-    return paid
+    return rewards
 
 
 def accepted_evidence(outcome: Outcome) -> dict[str, float]:
@@ -73,7 +73,7 @@ def justified_answer(outcome: Outcome) -> dict[str, float]:
 
 
 def dac(outcome: Outcome) -> dict[str, float]:
-    """R3 as in DAC (arXiv 2606.10684): the searcher is paid for accepted evidence, the generator for justified answers.
+    """R3 as in DAC (arXiv 2606.10684): the searcher is rewarded for accepted evidence, the generator for justified answers.
 
     Worked example: insufficient passages, answer unknown -> {"searcher_0": 0.0, "generator_0": 1.0}.
     """
@@ -81,7 +81,7 @@ def dac(outcome: Outcome) -> dict[str, float]:
 
 
 class TurnProgress(NamedTuple):
-    """By how much a turn moved the grade of what stood. `turn` is the reply's place among the session's replies."""
+    """By how much a turn changed the grade of the current claim. `turn` is the reply's place among the session's replies."""
 
     turn: int
     agent: str
@@ -89,10 +89,10 @@ class TurnProgress(NamedTuple):
 
 
 def progress(outcome: Outcome, kind: ClaimKind = "answer") -> list[TurnProgress]:
-    """Per turn: the grade of what is claimed there less the grade of what was claimed before, starting from 0.
+    """Per turn: the grade of its claim minus the grade of the claim before, starting from 0.
 
-    The values add up to the last claim's grade, so paying them per turn moves credit in time without changing what is paid
-    for (DAC's turn-level difference, section 3.3; potential-based shaping, Ng et al. 1999, with discount 1).
+    The values add up to the last claim's grade, so rewarding them per turn moves credit in time without changing what is
+    rewarded (DAC's turn-level difference, section 3.3; potential-based shaping, Ng et al. 1999, with discount 1).
 
     Worked example: drafts wrong, right, wrong -> 0, +1, -1.
     """
@@ -105,9 +105,9 @@ def progress(outcome: Outcome, kind: ClaimKind = "answer") -> list[TurnProgress]
 
 
 def accepted_progress(outcome: Outcome) -> list[TurnProgress]:
-    """Per search turn: whether the evidence so far was sufficient and accepted, less whether it was the turn before (DAC, arXiv
+    """Per search turn: whether the evidence so far was sufficient and accepted, minus the same for the turn before (DAC, arXiv
     2606.10684, the searcher's turn-level reward). Needs an answer after each turn, `search_answer(every_turn=True)`; otherwise the
-    last turn gets it all. The values add up to `accepted_evidence`.
+    last turn gets everything. The values add up to `accepted_evidence`.
 
     Worked example: insufficient, then sufficient but answered unknown, then sufficient and answered -> 0, 0, 1.
     """
@@ -126,8 +126,8 @@ def accepted_progress(outcome: Outcome) -> list[TurnProgress]:
 def process(outcome: Outcome) -> dict[str, float]:
     """R4, process: the progress that each agent's own answers made, summed; the team's score where an agent claims no answers.
 
-    Worked example: a debater answers wrong, the next one right, then the first repeats that
-    -> {"debater_0": 0.0, "debater_1": 1.0}: who mended it is paid, not who repeats it.
+    Worked example: a debater answers wrong, the next one right, then the first repeats the right answer
+    -> {"debater_0": 0.0, "debater_1": 1.0}: the agent that corrected it is rewarded, not the one that repeats it.
     """
     sums: dict[str, float | None] = dict.fromkeys(outcome.agents)
     for _, agent, value in progress(outcome):
@@ -138,15 +138,15 @@ def process(outcome: Outcome) -> dict[str, float]:
 def tool_use(
     *, success: float = 0.1, cost: float = 0.02, worked: Callable[[UseTool, str], float] | None = None
 ) -> Rule:
-    """R5, tool use: for each use `success` times how well it worked, less `cost`. Agents that used none get 0.
+    """R5, tool use: for each use `success` times how well it worked, minus `cost`. Agents that used no tool get 0.
 
-    worked: from the call and the tool's text to a number from 0 to 1; by default what the tool itself said (`ToolResult`). Add it
-    to a rule about the answer with `hybrid`: alone it rewards using tools.
+    worked: a function from the call and the tool's text to a number from 0 to 1; by default the tool's own number (`ToolResult`).
+    Combine this rule with one about the answer by `hybrid`: alone, it only rewards using tools.
 
     Worked example: two searches, one of which found nothing -> 0.1 - 2 * 0.02 = 0.06.
     """
 
-    def paid(outcome: Outcome) -> dict[str, float]:
+    def rewards(outcome: Outcome) -> dict[str, float]:
         sums = dict.fromkeys(outcome.agents, 0.0)
         for call, reply, _ in outcome.events:
             if isinstance(call, UseTool) and reply is not None:
@@ -154,16 +154,16 @@ def tool_use(
                 sums[call.agent] += success * how_well - cost
         return sums
 
-    return paid
+    return rewards
 
 
 def verifier(outcome: Outcome) -> dict[str, float]:
     """R6, debate and verification: the accuracy of each agent's verdicts; the team's score where it gave none.
 
-    A verdict is graded by the truth about the answer it is about, so a judge who is persuaded by a wrong answer is not paid for
-    agreeing.
+    A verdict is graded by the truth about the answer it is about, so a judge that is persuaded by a wrong answer is not
+    rewarded for agreeing.
 
-    Worked example: said wrong of a wrong draft and right of another wrong one, the team failed
+    Worked example: the evaluator calls one wrong draft wrong and another wrong draft right, the team's answer is wrong
     -> {"generator_0": 0.0, "evaluator_0": 0.5}.
     """
     grades: dict[str, list[float]] = {}
@@ -174,34 +174,34 @@ def verifier(outcome: Outcome) -> dict[str, float]:
 
 
 def orchestration(*, faster: float = 0.1, coverage: float = 0.1, gain: float = 0.1) -> Rule:
-    """R7, orchestration: who decides or aggregates gets the team's score and a bonus for how the work was organised,
+    """R7, orchestration: agents that decide or aggregate get the team's score and a bonus for how the work was organised,
     faster * (speed_up - 1) + coverage * split_coverage + gain * aggregation_gain; the others get the team's score.
 
-    Worked example: right (1.0); 4 calls of which 2 must wait for one another (speed-up 2); all words of the question were handed
+    Worked example: right (1.0); 4 calls with 2 on the critical path (speed-up 2); all words of the question were handed
     out (coverage 1); the best worker was right too (gain 0) -> 1 + 0.1 * 1 + 0.1 * 1 + 0 = 1.2 for the orchestrator.
     """
 
-    def paid(outcome: Outcome) -> dict[str, float]:
-        rewards, leading = team(outcome), leads(outcome)
+    def rewards(outcome: Outcome) -> dict[str, float]:
+        shared, leading = team(outcome), leads(outcome)
         if leading:
             bonus = faster * (speed_up(outcome) - 1.0) + coverage * split_coverage(outcome)
             bonus += gain * aggregation_gain(outcome)
-            rewards |= {agent: rewards[agent] + bonus for agent in leading}
-        return rewards
+            shared |= {agent: shared[agent] + bonus for agent in leading}
+        return shared
 
-    return paid
+    return rewards
 
 
 def leads(outcome: Outcome) -> frozenset[str]:
-    """Who was asked to decide or to aggregate."""
+    """The agents that were asked to decide or to aggregate."""
     calls = (event.call for event in outcome.events)
     return frozenset(call.agent for call in calls if isinstance(call, Ask) and call.kind in ("decision", "aggregate"))
 
 
 def split_coverage(outcome: Outcome) -> float:
-    """The share of the question's words (numbers, and words of four letters or more) that stand in what was decided: whether the
-    parts that an orchestrator hands out cover the problem. 0 without decisions. Copying the question covers it, too, so pay this
-    beside a rule that costs.
+    """The share of the question's words (numbers, and words of four letters or more) that occur in the decisions: whether the
+    parts that an orchestrator hands out cover the problem. 0 without decisions. Copying the question covers it, too, so combine
+    this with a rule that has a cost.
 
     Worked example: "How many legs have 3 cats?" has many, legs, have, 3, cats; "count the legs of 3 cats" covers 3 of 5 -> 0.6.
     """
@@ -213,9 +213,9 @@ def split_coverage(outcome: Outcome) -> float:
 
 
 def aggregation_gain(outcome: Outcome) -> float:
-    """The team's score less the best member's last answer. Who was asked to aggregate is no member. 0 if no member answered.
+    """The team's score minus the best member's last answer's. Agents asked to aggregate are not members. 0 if no member answered.
 
-    Worked example: workers wrong, wrong and right, the team wrong -> -1: the right answer was there and was lost.
+    Worked example: workers wrong, wrong and right, the team wrong -> -1: the right answer was available and was lost.
     """
     voices = {e.call.agent for e in outcome.events if isinstance(e.call, Ask) and e.call.kind == "aggregate"}
     last = {c.agent: score.value for c, score in outcome.claims if c.kind == "answer" and c.agent not in voices}
@@ -242,7 +242,7 @@ def hybrid(*parts: tuple[Rule, float]) -> Rule:
 
 
 def minus_cost(rule: Rule, *, per_call: float = 0.01, per_token: float = 0.0) -> Rule:
-    """`rule` less what each agent spent.
+    """`rule` minus what each agent spent.
 
     Worked example: minus_cost(team, per_call=0.1), right answer, the generator spoke twice -> generator_0 gets 0.8.
     """
@@ -286,7 +286,7 @@ def reward_rule(rule: str | Rule) -> Rule:
 
 
 def rewards_of(outcome: Outcome, rule: Rule) -> dict[str, float]:
-    """The rule's rewards; a FAILED episode pays nothing to anybody, since nothing is known about it."""
+    """The rule's rewards; all are 0 in a FAILED episode, since nothing is known about it."""
     return dict.fromkeys(outcome.agents, 0.0) if outcome.status is Status.FAILED else rule(outcome)
 
 
@@ -308,7 +308,7 @@ def _claims_in_time(outcome: Outcome) -> Iterator[tuple[int, tuple[Claim, Score]
 
 
 def _evidence_and_answer(outcome: Outcome) -> tuple[bool, bool, bool]:
-    """Of the last evidence and the last answer: sufficient, abstained, right."""
+    """Whether the last evidence is sufficient, and whether the last answer abstains and is right."""
     sufficient = abstained = right = False
     for claim, score in outcome.claims:
         if claim.kind == "evidence":

@@ -35,7 +35,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """An episode's budget; None means no limit. Running out of any ends the episode as TRUNCATED.
+    """An episode's budget; None means no limit. When a limit is reached, the episode ends as TRUNCATED.
 
     calls: replies of agents. turns: waves, tool waves included. tokens: prompt and reply tokens of all calls together.
     seconds: time spent in all calls together, as the driver reports it.
@@ -48,7 +48,7 @@ class Limits:
 
 
 class Reply(NamedTuple):
-    """The answer to one call, with what it cost. `worked` says of a tool's answer how well the tool worked, from 0 to 1."""
+    """The answer to one call, with what it cost. `worked` is how well a tool worked, from 0 to 1 (1 for agents)."""
 
     text: str
     prompt_tokens: int = 0
@@ -167,7 +167,7 @@ class Session:
         return tuple(messages)
 
     def _conversation(self, agent: str) -> list[tuple[Ask, str]]:
-        """What the agent was asked and said since it was last asked afresh."""
+        """What the agent was asked and said since its last ask with `fresh=True`."""
         chat: list[tuple[Ask, str]] = []
         for call, reply, _ in reversed(self.events):
             if type(call) is Ask and call.agent == agent:
@@ -183,7 +183,7 @@ class Session:
         """Answer the first waiting call. Raises SessionOver if nothing is waiting."""
         if self.status is not None:
             raise SessionOver(
-                f"the talk is {self.status} after {len(self.replies)} replies and waits for nothing; "
+                f"the talk is {self.status} after {len(self.replies)} replies and is not waiting for a reply; "
                 f"start a new one, or fork() an earlier turn"
             )
         call = self._wave[self._next]
@@ -227,7 +227,7 @@ class Session:
     def _advance(self, value: str | tuple[str, ...] | None) -> None:
         """Send `value` into the talk and run it to its next wave or its end, recording its notes."""
         send = self._talk.send
-        event: Any  # its type is checked as we go: a workflow may yield anything
+        event: Any  # its type is checked below: a workflow may yield anything
         try:
             event = send(value)
             while (kind := type(event)) in NOTES:
@@ -257,7 +257,7 @@ class Session:
 
     def _check_wave(self, wave: tuple[Call, ...]) -> None:
         if not wave:
-            raise WorkflowError(f"{self.play.workflow} yielded an empty wave; leave it out")
+            raise WorkflowError(f"{self.play.workflow} yielded an empty wave; yield at least one call, or nothing")
         for call in wave:
             if type(call) not in CALLS:
                 raise WorkflowError(

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-WHERE: Mapping[str, Any] = {"where": True}  # metadata of a knob that says where things are, not what they are
+WHERE: Mapping[str, Any] = {"where": True}  # metadata of a knob that says where data is, not what it is
 
 
 class ToolResult(NamedTuple):
-    """What a tool says to the agent, and how well it worked, from 0 to 1: 0 where nothing was found or the program failed, the
-    share of examples that pass, 1 otherwise. Rewards read the number, never the text."""
+    """What a tool says to the agent, and how well it worked, from 0 to 1: 0 if nothing was found or the program failed, the share
+    of examples that pass, otherwise 1. Rewards use the number, never the text."""
 
     text: str
     worked: float = 1.0
 
 
-Tool = Callable[..., ToolResult | str]  # a plain text is a result that worked
+Tool = Callable[..., ToolResult | str]  # a plain text counts as worked = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class Score(NamedTuple):
 
 
 class Task(Protocol):
-    """A frozen dataclass: its fields are the knobs. `tools` maps names to stateless functions from texts to a `ToolResult`; one
-    with a parameter `question` is given the episode's `Question` by the driver, never by an agent. A task whose tools take
-    long to make says their names as `offers`, too."""
+    """A frozen dataclass: its fields are the knobs. `tools` maps names to stateless functions from texts to a `ToolResult`; if one
+    has a parameter `question`, the driver (never an agent) passes the episode's `Question`. A task whose tools take long to make
+    gives their names as `offers`, too."""
 
     @property
     def tools(self) -> Mapping[str, Tool]: ...

@@ -1,4 +1,4 @@
-"""Foreign text on a terminal."""
+"""Untrusted text on a terminal."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 
 
 def printable(text: object, length: int | None = 120, *, lines: bool = False) -> str:
-    """Text without control characters (they could redraw what is already there) and characters that standard output cannot
-    write; not longer than `length`. `lines` keeps line breaks and tabs."""
+    """Text without control characters (they could overwrite what the terminal shows) and characters that standard output cannot
+    write; at most `length` characters. `lines` keeps line breaks and tabs."""
     whole = str(text)
     cut = whole if length is None else whole[: length + 1]
     shown = "".join(c if c.isprintable() or (lines and c in "\n\t") else "?" for c in cut)

@@ -1,11 +1,11 @@
-"""The contract of a workflow and of a task, as tests that their authors inherit.
+"""The contract of a workflow and of a task, as tests that their authors can call.
 
     def test_my_workflow():
         check_workflow(MyWorkflow())
 
-`check_workflow` plays random episodes and lives every one of them again: forked at every turn, pickled, and in other
-processes with other hash seeds, another clock, another environment and other global random generators. Whatever a talk
-draws from the world instead of its replies differs there and is named.
+`check_workflow` plays random episodes and replays each of them: forked at every turn, pickled, and in other processes
+with other hash seeds, another clock, another environment and other global random generators. A talk that depends on
+any of these, and not only on its replies, differs there; the error names the difference.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ GARBAGE = (
 
 
 def random_reply(rng: Random, choices: Sequence[str] = ()) -> str:
-    """Well-formed, garbage or empty, by chance; from the menu most of the time if there is one."""
+    """A random reply: well-formed, garbage or empty; if there is a menu, mostly one of its choices."""
     if choices and rng.random() < 0.7:
         return rng.choice(choices)
     return rng.choice(WELL_FORMED if rng.random() < 0.6 else GARBAGE)
@@ -100,7 +100,7 @@ def play_randomly(
 
 
 def check_workflow(workflow: Workflow, episodes: int = 50, question: Question = QUESTION) -> None:
-    """Raises AssertionError, saying which rule of the protocol is broken, unless all five hold in random play."""
+    """Raises AssertionError that says which of the protocol's five rules random play breaks, if any."""
     plays: list[Session] = []
     for seed in range(episodes):
         before = random.getstate(), np.random.get_state()[1].tobytes()  # type: ignore[union-attr]
@@ -148,7 +148,7 @@ def _check_forks(session: Session) -> None:
             except Exception as bad:
                 raise AssertionError(
                     f"{session.play.workflow} goes on when its budget runs out after {turn} replies ({bad}); "
-                    f"let the generator be closed"
+                    f"do not catch GeneratorExit"
                 ) from bad
 
 
@@ -209,14 +209,14 @@ _KEPT = ("PATH", "PYTHON", "LD_", "DYLD_", "LANG", "LC_", "SYSTEMROOT", "VIRTUAL
 
 
 def _check_elsewhere(workflow: Workflow, plays: list[Session]) -> None:
-    """Live the episodes again, the last one first, in processes that have little in common with this one."""
-    plays = plays[::-1]  # what one episode leaves behind for the next is not there
+    """Replay the episodes, the last one first, in processes that have little in common with this one."""
+    plays = plays[::-1]  # so that state that one episode leaves for the next is missing
     packed = pickle.dumps((type(workflow).__module__, pickle.dumps(plays)))
     env = {name: value for name, value in os.environ.items() if name.upper().startswith(_KEPT)}
     env["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in sys.path)
     with TemporaryDirectory() as folder, ThreadPoolExecutor(len(_HASH_SEEDS)) as pool:
 
-        def live_again(hash_seed: str) -> subprocess.CompletedProcess[bytes]:
+        def replay(hash_seed: str) -> subprocess.CompletedProcess[bytes]:
             return subprocess.run(
                 [sys.executable, "-c", _ELSEWHERE],
                 input=packed,
@@ -226,7 +226,7 @@ def _check_elsewhere(workflow: Workflow, plays: list[Session]) -> None:
                 timeout=300,
             )
 
-        runs = list(pool.map(live_again, _HASH_SEEDS))
+        runs = list(pool.map(replay, _HASH_SEEDS))
     for run in runs:
         if run.returncode:
             last = run.stderr.decode(errors="replace").strip().splitlines()[-1:]
@@ -235,14 +235,15 @@ def _check_elsewhere(workflow: Workflow, plays: list[Session]) -> None:
             if was.events != events or was.answer != answer:
                 i = next((i for i, (a, b) in enumerate(zip(was.events, events, strict=False)) if a != b), len(events))
                 raise AssertionError(
-                    f"{workflow} differs in another process at event {i}: it depends on the clock, a global, the environment, "
+                    f"{workflow} differs in another process at event {i}: it depends on the clock, a global variable, the environment, "
                     f"the hash seed (set order) or state kept between episodes. Here {str(was.events[i : i + 1])[:200]}, "
                     f"answer {was.answer!r:.80}, there {answer!r:.80}"
                 )
 
 
 def check_task(task: Task, sample: int = 200) -> None:
-    """Raises AssertionError unless ids are unique over all splits, order is fixed, and no text makes the grader raise or pay."""
+    """Raises AssertionError unless ids are unique over all splits, order is fixed, and no random text makes the grader raise or
+    scores above 0."""
     offers = getattr(task, "offers", None)
     assert offers is None or set(offers) == set(task.tools), (
         f"it offers {offers} and has {', '.join(task.tools) or 'none'}"
@@ -268,7 +269,7 @@ def check_task(task: Task, sample: int = 200) -> None:
                 assert isinstance(score, Score), f"{score!r} is not a Score"
                 assert 0.0 <= score.value <= 1.0, f"{score} is not in [0, 1]"
                 said = str(problem.gold) in (text or "")  # "STRATEGY 0:" is right where the answer is 0
-                assert score.value == 0.0 or said, f"{text!r:.60} is paid {score.value} on {problem.question.id}"
+                assert score.value == 0.0 or said, f"{text!r:.60} scores {score.value} on {problem.question.id}"
 
 
 def playthrough(workflow: Workflow, question: Question, replies: Sequence[str], seed: int = 0) -> str:

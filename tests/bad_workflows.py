@@ -72,7 +72,7 @@ class FreshIdentifier(Base):
 
 
 class ReseedsGlobally(Base):
-    """Draws nothing itself, but spoils everybody else's numbers."""
+    """Draws nothing itself, but changes the random numbers of all others."""
 
     def extra(self) -> object:
         random.seed(0)
@@ -165,7 +165,7 @@ class GlobalCount(Base):
 
 
 class GlobalCache(Base):
-    """Forks agree with it: only an episode lived without the earlier ones does not."""
+    """Forks agree with it: only an episode replayed without the earlier ones differs."""
 
     def talk(self, question: Question, rng: Random) -> Talk:
         reply = yield Ask("solver_0", question.text)
@@ -354,14 +354,14 @@ class PaysEmpty(GoodTask):
 
 
 class PaysEcho(GoodTask):
-    """Pays the question said again, which does not hold the answer."""
+    """Scores 1 for a copy of the question, which does not contain the answer."""
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return Score(float(text == problem.question.text), "compared with the wrong text")
 
 
 class PaysNothing(GoodTask):
-    """Pays those who do not answer at all."""
+    """Scores 1 for no answer at all."""
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return Score(float(text is None), "kind")

@@ -11,7 +11,7 @@ from llm_marl_envs.spec import missing_tools, split_id
 
 
 def knobs_for(env_id: str) -> dict[str, str] | None:
-    """What an environment cannot be made without: a corpus, where agents search. None: its agents lack a tool for good."""
+    """The knobs that an environment needs: a corpus if its agents search. None: the task can never have a tool they need."""
     task, workflow = split_id(env_id)
     fields = {f.name for f in dataclasses.fields(make_task(task))}  # type: ignore[arg-type]
     knobs = {"corpus": "atlas"} if {"corpus"} <= fields and getattr(make_workflow(workflow), "needs", ()) else {}

@@ -1,4 +1,4 @@
-"""The tree of the design as data, and what a set of sources breaks of it."""
+"""The layers of the design as data, and a check of which rules a set of sources breaks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXTRAS = HEAVY | {
     "datasets", "huggingface_hub", "pyarrow", "math_verify", "sympy", "bm25s", "Stemmer", "wasmtime", "matplotlib", "jinja2",
 }  # fmt: skip
 
-# What each part may import besides the ground, and through it whatever that may import. A part is a module or a package of
+# What each part may import besides the ground (and, through it, whatever that may import). A part is a module or a package of
 # `llm_marl_envs`; the longest name that fits counts. `GROUND` imports nothing but itself.
 GROUND = ("errors", "seeds", "terminal", "data", "files")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -106,7 +106,7 @@ def reachable(part: str) -> set[str]:
 
 
 def faults(sources: Mapping[str, str]) -> list[str]:
-    """What sources (dotted module name -> text) break, a sentence each. A package's name stands for its `__init__`."""
+    """The rules that sources (dotted module name -> text) break, one sentence each. A package's name stands for its `__init__`."""
     modules = frozenset(sources)
     packages = {name.rpartition(".")[0] for name in modules}
     imports = {name: imports_of(name, text, modules, name in packages) for name, text in sources.items()}
@@ -159,7 +159,7 @@ def _named(source: str, top: str) -> list[tuple[str, int]]:
 
 
 def _circles(imports: Mapping[str, list[Import]]) -> list[list[str]]:
-    """Modules that import one another, however long the way round (Tarjan 1972)."""
+    """Import cycles of any length (Tarjan 1972)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []

@@ -1,4 +1,4 @@
-"""One short, telling episode of every workflow, as scripted replies: the golden playthroughs are made of them."""
+"""One short, typical episode of every workflow, as scripted replies: the golden playthroughs are made from them."""
 
 from __future__ import annotations
 

@@ -99,12 +99,12 @@ def test_the_shared_folder(gsm8k_dir, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "has no rows; expected one JSON object a line with the fields question, answer"),
+        (b"", "has no rows; expected one JSON object per line with the fields question, answer"),
         (b"\n  \n", "has no rows"),
         (lines(GOOD, {"question": "How many?"}), "line 2 lacks answer; it has the fields question."),
         (lines({"frage": 1}), "line 1 lacks question, answer; it has the fields frage."),
         (lines(GOOD, [1, 2]), "line 2 lacks question, answer; it has list."),
-        (lines(GOOD) + b"{'question': 1}\n", "line 2 is not JSON .*Expected one object a line"),
+        (lines(GOOD) + b"{'question': 1}\n", "line 2 is not JSON .*Expected one object per line"),
         (lines(GOOD) + b"\n" + lines(GOOD)[:20], "line 3 is not JSON"),
         (lines(GOOD) + b'{"question": "caf\xe9"}\n', r"line 2 is not UTF-8 .*byte 17\)\. Save it as UTF-8"),
         (lines(GOOD).decode().encode("utf-16"), "line 1 is not UTF-8"),

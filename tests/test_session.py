@@ -131,7 +131,7 @@ def test_memory_of_a_generator():
         (EvalOpt(), ["d", "\\boxed{Incorrect}", "e", "\\boxed{Correct}"]),
     ],
 )
-def test_a_fork_has_lived_its_parents_past(workflow, replies):
+def test_a_fork_has_replayed_its_parents_past(workflow, replies):
     parent = session_of(workflow, *(Reply(text, 5, i, 0.1) for i, text in enumerate(replies)), seed=3)
     assert parent.over
     for turn in range(len(replies) + 1):
@@ -168,7 +168,7 @@ def test_a_failed_session_stays_failed():
         assert (copy.status, copy.why, copy.answer, copy.waiting) == (Status.FAILED, "no power", None, ())
         with pytest.raises(SessionOver):
             copy.reply("x")
-    assert session.fork(1).status is None, "the time before the failure can be lived again"
+    assert session.fork(1).status is None, "the turns before the failure can be replayed"
 
 
 # Budgets.

@@ -128,9 +128,9 @@ TASK_FAULTS = {
     bad.Shuffles: "the order changes",
     bad.RaisesOnText: r"grader raises UnicodeEncodeError .*on sums/train/0",
     bad.RaisesOnNone: "grader raises AttributeError .*None on sums/train/0",
-    bad.PaysEmpty: "(None|'') is paid 1.0 on sums/train/0",
-    bad.PaysEcho: r"'1 \+ 1\?' is paid 1.0 on sums/train/1",
-    bad.PaysNothing: "None is paid 1.0 on sums/train/0",
+    bad.PaysEmpty: "(None|'') scores 1.0 on sums/train/0",
+    bad.PaysEcho: r"'1 \+ 1\?' scores 1.0 on sums/train/1",
+    bad.PaysNothing: "None scores 1.0 on sums/train/0",
     bad.PaysTooMuch: r"is not in \[0, 1\]",
     bad.GradesBare: "0.0 is not a Score",
 }

@@ -31,13 +31,13 @@ def group_relative(episodes: Sequence[Episode], *, std: bool = False) -> Credit:
 
 
 def agent_relative(episodes: Sequence[Episode], *, std: bool = True) -> Credit:
-    """A = (R - mu_k) / (sigma_k + 1e-6), the statistics taken over all of agent k's turns in the group (Dr. MAS,
+    """A = (R - mu_k) / (sigma_k + 1e-6), with the statistics of all of agent k's turns in the group (Dr. MAS,
     arXiv 2602.08847, section 5.1 and its released code).
 
-    An episode in which the agent spoke three times counts three times for it, one in which it was silent not at all; the
+    An episode in which the agent spoke three times counts three times for it; one in which it was silent does not count. The
     sample standard deviation is used, and an agent with a single turn in the group has mu 0 and sigma 1.
 
-    Worked example: the agent spoke twice in an episode paid 1 and once in one paid 0: mu = 2/3, sigma = .577, so its
+    Worked example: the agent spoke twice in an episode with reward 1 and once in one with reward 0: mu = 2/3, sigma = .577, so its
     advantages are .577, .577 and -1.155.
     """
     pools: dict[tuple[int, str], list[float]] = defaultdict(list)
@@ -54,7 +54,7 @@ def _advantages(
     pool: Callable[[Turn], str],
     eps: float | None,
 ) -> Credit:
-    """Each turn's reward less the mean of its pool, divided by the pool's deviation + eps unless eps is None."""
+    """Each turn's reward minus the mean of its pool, divided by the pool's deviation + eps unless eps is None."""
     credit: Credit = {}
     for i, episode in enumerate(episodes):
         for turn in episode.turns:

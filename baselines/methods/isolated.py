@@ -1,4 +1,4 @@
-"""Every role has a policy and an optimizer of its own; each loss is averaged over its own tokens."""
+"""Every role has its own policy and optimizer; each loss is averaged over its own tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llm_marl_envs.protocol import Roster
 class Isolated(Shared):
     """One policy per role (arXiv 2605.24202, IP); otherwise as `shared`.
 
-    Agents of one role share theirs: generator_0 and generator_1 have one policy, the aggregator another.
+    Agents of one role share a policy: generator_0 and generator_1 have one, the aggregator has another.
     """
 
     def route(self, roster: Roster) -> PolicyRouter:

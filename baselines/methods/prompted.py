@@ -1,4 +1,4 @@
-"""The untrained control: the team plays as it is."""
+"""The untrained control: the team plays with the starting model."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Shared:
     """GRPO on a team with a shared policy (arXiv 2605.24202, SP).
 
     baseline: "team" takes the group's statistics over episodes, "agent" over each agent's own turns (Dr. MAS).
-    std: divide by the standard deviation. surrogate: token ratios (GRPO) or one ratio a reply (GSPO); their clip ranges are
+    std: divide by the standard deviation. surrogate: token ratios (GRPO) or one ratio per reply (GSPO); their clip ranges are
     the paper's unless given. normalise: average the loss over all sampled tokens, or over replies and then their tokens.
     """
 

@@ -1,4 +1,4 @@
-"""The shuffled-reward control: the same training, but who gets which reward is drawn by lot."""
+"""The shuffled-reward control: the same training, but with rewards that are randomly permuted."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Cards: a page for each task and one for all workflows, made from their code alone.
+"""Cards: a page for each task and one for all workflows, made only from their code.
 
-python -m llm_marl_envs.cli.main.cards docs
+python -m llm_marl_envs.cli.cards docs
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _cut(value: object) -> str:
 
 
 def _listed(replies: tuple[str, ...]) -> str:
-    """One a line, line breaks escaped, between more backticks than there are inside."""
+    """One reply per line, with line breaks escaped, between more backticks than it contains."""
     texts = (_cut(reply.replace("\n", "\\n")) for reply in replies)
     ticks = "`" * (1 + max(len(run) for reply in replies for run in re.findall("`*", reply)))
     return "\n".join(f"- {ticks} {text} {ticks}" if len(ticks) > 1 else f"- `{text}`" for text in texts)
@@ -208,7 +208,7 @@ def _signature(function: Any) -> str:
 
 
 def pages() -> dict[str, str]:
-    """File name in the folder of documents -> text."""
+    """File name in the documentation folder -> text."""
     cards = {f"tasks/{name}.md": card_of(name) for name in names(PACKAGE)}
     return cards | {"tasks/README.md": overview(), "workflows.md": workflows(), "rewards.md": reward_rules()}
 

@@ -40,9 +40,9 @@ def play(
         env_id: The environment; `llm-marl envs` lists them.
         seat: The agents you play; random texts play the others. Empty: you play all of them.
         random: Nobody plays: all texts are random.
-        script: A text file with one reply a line, used in order before anybody is asked (\\n stands for a line break).
+        script: A text file with one reply per line, used in order before anybody is asked (\\n stands for a line break).
         problem: A problem's id or index; otherwise the seed picks one.
-        split: The split it is taken from.
+        split: The split that the problem is taken from.
         seed: Decides the problem and the random texts.
         data_dir: Folder of local data sets.
         out: Append the episode's trace to this file.
@@ -79,7 +79,7 @@ def _script(path: Path | None) -> list[str]:
     try:
         return [line.replace("\\n", "\n") for line in path.read_text("utf-8").splitlines()]
     except FileNotFoundError:
-        raise DataError(f"no script {path}; expected a text file with one reply a line") from None
+        raise DataError(f"no script {path}; expected a text file with one reply per line") from None
     except UnicodeDecodeError as bad:
         raise DataError(f"{path} is not UTF-8 ({bad.reason} at byte {bad.start}); save it as UTF-8") from None
 

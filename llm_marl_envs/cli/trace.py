@@ -33,7 +33,7 @@ from llm_marl_envs.traces.verify import Refused, Verified, Verifier
 
 OUT, ERR = Console(), Console(stderr=True)
 _GRADES = ("team", "answer", "verdict", "evidence")  # reward channels that are mean grades, from 0 to 1
-SHOWN = 20  # complaints listed before the rest is only counted
+SHOWN = 20  # complaints that are listed; the rest are only counted
 
 
 def trace(
@@ -51,9 +51,9 @@ def trace(
 ) -> None:
     """Check, measure, export or show recorded episodes, or import transcripts of other systems.
 
-    check: replay and grade every trace again, and hold forks to their parents; exit status 1 if one does not hold.
+    check: replay and grade every trace again, and compare forks with their parents; exit status 1 if any check fails.
     stats: the metrics of docs/traces.md with 95% intervals, per environment; with --out as JSON lines.
-    export: write the public orchestration-trace schema, one JSON object a line.
+    export: write the public orchestration-trace schema, one JSON object per line.
     show: write one self-contained HTML page: timeline, prompts and replies, replay, search, comparison.
     import: read OpenAI-style message logs, or Claude Code or Codex logs, into that schema (not replayable).
 
@@ -67,13 +67,13 @@ def trace(
         files: Files of traces, of exported data, or of transcripts; for import also folders.
         out: Where to write; by default beside the first file.
         pick: Show only these: trace ids (or their beginnings), question ids or numbers from 1.
-        limit: Show at most so many, the first ones.
-        grade: Grade claims anew, which needs the task's data, for the metrics that need grades; otherwise they are left out.
+        limit: Show at most this many, from the first.
+        grade: Grade claims again, for the metrics that need grades; this needs the task's data. Without it, they are left out.
         texts: False exports digests instead of texts.
         layout: The transcripts' layout; auto looks at the first records.
         data_dir: Folder of local data sets, for grading; by default LLM_MARL_DATA or the hub.
         plugins: Modules outside this package whose tasks and workflows may be loaded. Loading runs their code.
-        tools: For check: run the tools again, too, and hold the traces to what they say.
+        tools: For check: also run the tools again, and compare their results with the traces.
     """
     if not files:
         raise ConfigError(f"give at least one file, for example: llm-marl trace {action} traces.jsonl")
@@ -99,7 +99,7 @@ def trace(
 
 def views_of(files: Iterable[Path], verifier: Verifier | None = None, *, texts: bool = True) -> Iterator[View]:
     """Orchestration data of trace files and of exported files. With a verifier, claims are graded where the task's data is
-    there; a warning says where it is not, and which traces do not hold."""
+    available; a warning says where it is not, and which traces fail the check."""
     ungraded: set[str] = set()
     for file in files:
         if _is_exported(file):
@@ -113,7 +113,7 @@ def views_of(files: Iterable[Path], verifier: Verifier | None = None, *, texts: 
                         case Verified(outcome=found):
                             outcome = found
                         case Refused() as refused:
-                            warnings.warn(f"does not hold: {printable(refused, 500)}", stacklevel=2)
+                            warnings.warn(f"fails the check: {printable(refused, 500)}", stacklevel=2)
                 except (DataError, MissingExtra) as bad:
                     ungraded.add(trace.env_id)
                     warnings.warn(f"claims are not graded: {bad}", stacklevel=2)
@@ -169,11 +169,11 @@ def _complaint(trace: Trace, verifier: Verifier, grade: bool) -> str:
     if grade:
         result = verifier(trace)
         return str(result) if isinstance(result, Refused) else ""
-    if stranger := verifier.stranger(trace.spec):
-        return f"trace {trace.id}: {stranger!r} is somebody else's; name its module in --plugins to load it"
+    if name := verifier.untrusted_module(trace.spec):
+        return f"trace {trace.id}: {name!r} comes from a module outside this package; name its module in --plugins to load it"
     try:
         trace.session()
-    except Exception as bad:  # a trace is foreign data
+    except Exception as bad:  # a trace is untrusted data
         return f"trace {trace.id}, question {trace.question.id}: {bad}"
     return ""
 
@@ -188,9 +188,11 @@ def _stats(views: Iterable[View], out: Path | None) -> None:
         figures = {kind: view[kind] for kind in ("rewards", "costs")} | {"metrics": view.get("metrics", {})}
         found.setdefault(view.get("system", "unknown"), []).append(figures)
     if not found:
-        raise TraceError(f"no episodes in these files{f' but {failed} that failed' if failed else ''}")
+        raise TraceError(f"no episodes in these files{f' except {failed} that failed' if failed else ''}")
     if failed:
-        warnings.warn(f"{failed} episodes failed (a tool or grader could not run); they are in no figure", stacklevel=2)
+        warnings.warn(
+            f"{failed} episodes failed (a tool or grader could not run); no figure includes them", stacklevel=2
+        )
     rows = [row for system, episodes in found.items() for row in _figures(system, episodes)]
     if out is not None:
         _write(out, rows)
@@ -260,7 +262,7 @@ def _read_views(path: Path) -> Iterator[View]:
                     raise TraceError(f"{path} line {number}: {'; '.join(wrong[:5])}")
                 yield view
     except (ValueError, RecursionError) as bad:
-        raise TraceError(f"{path} holds no orchestration data: {bad}") from None
+        raise TraceError(f"{path} is not orchestration data: {bad}") from None
 
 
 def _write(path: Path, views: Iterable[dict[str, Any]]) -> int:

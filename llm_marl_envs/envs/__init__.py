@@ -1,1 +1,1 @@
-"""Environments of other libraries' APIs over sessions."""
+"""Environments with other libraries' APIs, played by sessions."""

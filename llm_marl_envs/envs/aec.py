@@ -31,10 +31,10 @@ Observation = dict[str, tuple[Message, ...]]
 class WorkflowEnv(AECEnv[str, Observation, str]):
     """Plays a workflow on a task, one agent at a time.
 
-    Observation: `{"messages": chat}` for the agent whose turn it is (its last chat, or none, for the others). Action: a str.
+    Observation: `{"messages": chat}` for the agent whose turn it is (the others see their last chat, or none). Action: a str.
     `infos[agent]` of the agent to act: `kind`, `choices`, `infoset`, `turn`; at the end, for all: `status`, `score`, `why`.
-    Rewards come at the end, by the rule, to the agents still present; `outcome` keeps those stopped earlier too.
-    `agents` holds the whole roster from the start: agents to be spawned are silent until then, stopped ones leave at once.
+    Rewards come at the end, by the rule, to the agents still present; `outcome` also covers those that were stopped earlier.
+    `agents` holds the whole roster from the start: agents that will be spawned are silent until then, stopped ones leave at once.
     Agents of one wave act one after the other on prompts that were fixed before any of them spoke.
     """
 
@@ -76,7 +76,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         self._episode = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_problems": None, "_index": None}  # the task has them: a pickle need not
+        return self.__dict__ | {"_problems": None, "_index": None}  # the task can load them again
 
     def observation_space(self, agent: str):
         return self.observation_spaces[agent]
@@ -87,7 +87,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Start an episode. `options={"problem": id or index}` picks the problem; without it the seed does.
 
-        Without a seed the episodes go on from the last one given (or from fresh entropy, if none ever was).
+        Without a seed, episodes continue the sequence of the last seed given (or of a random one, if none was given).
         """
         if seed is not None:
             self._seed, self._episode = seed, 0
@@ -106,7 +106,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         self.truncations: dict[str, bool] = self.terminations.copy()
         self.infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
         self._chats: dict[str, tuple[Message, ...]] = {}
-        self._buried = self._shown = 0
+        self._terminated = self._shown = 0
         self._wave = -1
         self._skip_agent_selection = None
         self.agent_selection = self.agents[0]
@@ -132,7 +132,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         self._settle()
 
     def last(self, observe: bool = True) -> tuple[Observation | None, float, bool, bool, dict[str, Any]]:
-        """PettingZoo's, without its detours: it is half of a scripted step's time."""
+        """The same as PettingZoo's, but faster: that one takes half of the time of a scripted step."""
         agent = self.agent_selection
         return (
             {"messages": self._chats.get(agent, ())} if observe else None,
@@ -143,7 +143,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         )
 
     def _was_dead_step(self, action: str | None) -> None:
-        """Remove the selected agent, which is done. When the episode is over the next one follows at once: all are done."""
+        """Remove the selected agent, which is done. When the episode is over, all agents are done, so the next one follows at once."""
         assert self.session is not None
         if self.session.status is None or action is not None:
             return super()._was_dead_step(action)  # type: ignore[arg-type]
@@ -158,13 +158,13 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         return {"messages": self._chats.get(agent, ())}
 
     def state(self) -> Observation:  # type: ignore[override]
-        """The whole team's transcript so far, for central critics: one message per reply, its role being the agent's name."""
+        """The whole team's transcript so far, for central critics: one message per reply, with the agent's name as role."""
         assert self.session is not None, "call reset() first"
         said = ((e.call.agent, e.reply.text) for e in self.session.events if e.reply is not None)
         return {"messages": tuple({"role": agent, "content": text} for agent, text in said)}
 
     def render(self) -> str | None:
-        """`ansi`: the transcript so far. `human`: prints what is new since the last call."""
+        """`ansi`: the transcript so far. `human`: print what is new since the last call."""
         if self.session is None:
             raise SessionOver("call reset() before render()")
         if self.render_mode == "ansi":
@@ -176,7 +176,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         return None
 
     def trace(self, **meta: Any) -> Trace:
-        """The episode so far as a record that can be written, re-lived and re-graded. `meta` is kept with it."""
+        """The episode so far as a record that can be written, replayed and re-graded. `meta` is stored with it."""
         if self.session is None:
             raise SessionOver("call reset() before trace()")
         return Trace.of(self.session, self.env_spec, self.outcome, split=self.split, meta=meta)
@@ -199,23 +199,23 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         return problems[wanted]
 
     def _settle(self) -> None:
-        """After a reply: run tools, bury the stopped, and either hand the turn on or end the episode."""
+        """After a reply: run tools, mark stopped agents terminated, and either pass the turn on or end the episode."""
         session = self.session
         assert session is not None
         call = session.call
         while type(call) is UseTool:
             use_tool(session, self.task.tools)
             call = session.call
-        stopped = len(session.stopped) > self._buried
+        stopped = len(session.stopped) > self._terminated
         if stopped:
-            for agent in session.stopped[self._buried :]:
+            for agent in session.stopped[self._terminated :]:
                 self.terminations[agent] = True
-            self._buried = len(session.stopped)
+            self._terminated = len(session.stopped)
         if call is not None:
             assert type(call) is Ask
             self._hand_on(session, call)
             if stopped:
-                self._deads_step_first()  # PettingZoo takes a last, empty step of each
+                self._deads_step_first()  # PettingZoo expects one last, empty step from each
         else:
             self._finish(session)
         if self.render_mode == "human":

@@ -1,4 +1,4 @@
-"""Spaces for texts and chats. Gymnasium's `Text` knows 62 characters and no empty string; language needs all of Unicode."""
+"""Spaces for texts and chats. Gymnasium's `Text` allows 62 characters and no empty string; language needs all of Unicode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_LENGTH = 1_000_000
 
 
 class UnicodeText(spaces.Space[str]):
-    """Any `str` of up to `max_length` characters, the empty one included.
+    """Any `str` of up to `max_length` characters, including the empty one.
 
     `contains` checks type and length only. `sample` draws 0 to 32 characters of a short alphabet, for random play.
     """

@@ -1,1 +1,1 @@
-"""Graders: what an answer's text amounts to, and whether that is the gold answer."""
+"""Graders: which answer a text gives, and whether it is the gold answer."""

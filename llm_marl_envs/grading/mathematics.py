@@ -1,15 +1,15 @@
 r"""Is a reply's final answer the gold answer, whatever its form? `\frac{1}{2}`, `0.5` and `\dfrac12` are one answer.
 
-What counts as the answer: the content of the reply's box or boxes (all boxes of the reply must say the same), else the rest
-of a `####` line, else what follows the last "answer is" or "answer:", else the whole reply if it is one short line. It is
-never searched for: who lists candidates is paid nothing. Then, in this order:
+What counts as the answer: the content of the reply's box or boxes (all boxes of the reply must agree), else the rest of a
+`####` line, else what follows the last "answer is" or "answer:", else the whole reply if it is one short line. The reply is
+not searched for the gold answer: a list of candidates scores 0. Then, in this order:
 
-1. Refused: an answer that is negated or too long, has hidden characters, towers or huge powers, another number of parts
-   than the gold answer (commas, "or", a plus-minus, relation signs), or an equation between numbers.
+1. Refused: an answer that is negated or too long, has hidden characters, towers or huge powers, a different number of
+   parts than the gold answer (commas, "or", a plus-minus, relation signs), or an equation between numbers.
 2. The same text up to notation (`\dfrac`, `\left`, `\text`, spaces) is right. Answers that are words are compared as text
    only: as mathematics "even" would equal "neve".
 3. Two plain numbers are compared exactly, here.
-4. Everything else is Math-Verify's verdict (arXiv 2501.16205's grader is of its family), gold answer first, by `workers`.
+4. Everything else is decided by Math-Verify (a grader like that of arXiv 2501.16205), gold answer first, in `workers`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from llm_marl_envs.task import Score
 
 TAIL = 4000  # characters in which boxes and phrases are looked for
 LONGEST = 300  # characters of an answer
-SHORT = 120  # characters of a reply that is an answer as it stands
+SHORT = 120  # characters of a reply that is an answer as a whole
 DEEPEST = 12  # brackets in brackets
 PARTS = 6  # answers of one problem
 NEAR = Fraction(1, 1000)  # decimals closer than this, and not equal, are left to Math-Verify, which rounds
@@ -79,7 +79,7 @@ def grade_math(
 ) -> Score:
     """1 if the reply's answer is the gold answer, else 0. Several golds are parts of one answer: all are needed, in any
     order, and nothing else. `tolerance` (absolute; one for all golds, or one for each) applies to numbers. Raises
-    WorkerFailed only when the gold answer itself cannot be handled, or no worker can be had: then nothing is known about
+    WorkerFailed only if the gold answer itself cannot be handled, or no worker is available: then nothing is known about
     the reply."""
     if kind != "answer":
         return Score(0.0, f"this task grades answers, not {kind}")
@@ -106,7 +106,7 @@ def _all_graded(golds: tuple[tuple[str, float | None], ...], answer: str, why: s
 
 
 def read_answers(text: str) -> tuple[tuple[str, ...], str]:
-    """What a reply gives as its answer, and where it stands: one text, or several if its boxes differ; or none, and why."""
+    """A reply's answer, and where it was found: one text, or several if its boxes differ; or none, and why."""
     if len(text) > LONGEST_REPLY:
         return (), "too long for a reply"
     near = text[-TAIL:]
@@ -169,7 +169,7 @@ def _graded(gold: str, answer: str, where: str, tolerance: float | None) -> Scor
 
 
 def _refusal(gold: str, answer: str) -> str:
-    """Why an answer is not even compared; "" if it may be."""
+    """Why an answer is not compared; "" if it is."""
     if len(answer) > max(LONGEST, 2 * len(gold)):
         return "too long"
     if _UNSEEN.search(answer):
@@ -204,7 +204,7 @@ def _refusal(gold: str, answer: str) -> str:
 
 
 def _words(text: str) -> Counter[str]:
-    """The words of a text, commands of LaTeX and single letters apart."""
+    """The words of a text, without LaTeX commands and single letters."""
     return Counter(word.casefold().replace("\u2019", "'") for word in _WORD.findall(_TEXT.sub(r" \1 ", text)))
 
 
@@ -218,7 +218,7 @@ def _depth(text: str) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _normal(text: str) -> str:
-    """A text up to notation."""
+    """A text in one standard notation."""
     text = _TEXT.sub(r"\1", text[: 4 * LONGEST].strip().removesuffix("."))
     text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\cfrac", "\\frac")
     text = _THIN_COMMA.sub(",", text).replace("\u2212", "-")
@@ -235,7 +235,7 @@ def _spoken(text: str) -> str:
 
 
 def _equal_numbers(gold: str, answer: str) -> bool | None:
-    """Whether two plain numbers are equal; None where that is not ours to say."""
+    """Whether two plain numbers are equal; None if Math-Verify must decide."""
     one, other = _number(gold), _number(answer)
     if one is None or other is None:
         return None
@@ -262,7 +262,7 @@ def _number(text: str) -> tuple[Fraction, bool] | None:
 def _verified(gold: str, answer: str, where: str, tolerance: float | None) -> Score:
     verdict = workers.shared().ask(gold, answer, tolerance)
     if "late" in verdict:
-        # A text of a model's must not be able to make its episode one that is left out. Is the gold answer at fault?
+        # A model's text must not be able to make its episode FAILED. Check whether the gold answer is the problem.
         if "late" in (itself := workers.shared().ask(gold, gold, tolerance)):
             raise WorkerFailed(f"the gold answer {gold!r:.100} cannot be compared with itself: {itself['late']}")
         return Score(0.0, f"{where}: {verdict['late']}")
@@ -274,7 +274,7 @@ def _verified(gold: str, answer: str, where: str, tolerance: float | None) -> Sc
 
 
 def _split(text: str) -> list[str]:
-    """An answer's parts: at commas that are in no bracket, and at "and"."""
+    """An answer's parts: split at commas outside brackets, and at "and"."""
     parts, depth, start = [], 0, 0
     text = re.sub(r"\\text\s*\{\s*and\s*\}|\band\b|\\quad", ",", text)
     for i, sign in enumerate(text):

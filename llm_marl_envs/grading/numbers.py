@@ -1,22 +1,22 @@
-r"""Which number does a reply to a maths word problem end on? Read exactly, or not at all.
+r"""Which number is the final answer of a reply to a maths word problem? Read exactly, or not at all.
 
-`final_number(text)` gives the value as a Fraction, so that `18.00`, `$18` and `\frac{36}{2}` are all 18, and says why. Where
-a reply does not commit to one readable number the value is None: a grader that guesses pays for guessing. In this order:
+`final_number(text)` gives the value as a Fraction, so that `18.00`, `$18` and `\frac{36}{2}` are all 18, and says why. If
+a reply does not commit to one readable number, the value is None: a grader that guesses rewards guessing. In this order:
 
-1. A reply with `\boxed{` (or `\fbox{`) is judged by its LAST box alone. The box must close and amount to one number; units,
-   currency, `x =` and words may stand around it. Boxes side by side, with only separators or "or"/"and" between them, are
+1. A reply with `\boxed{` (or `\fbox{`) is judged by its LAST box alone. The box must close and contain one number; units,
+   currency, `x =` and words may be around it. Boxes side by side, with only separators or "or"/"and" between them, are
    a list of candidates: None unless they agree. With prose between them the earlier ones are intermediate results.
 2. Else a reply with `####` (GSM8K's own format) is judged by the rest of that LAST line alone, by the rule for a box,
-   unless that is no number and more follows: then it was a heading.
+   unless that is not a number and more follows: then it was a heading.
 3. Else the last number counts, unless it is one of several candidates ("41 or 42", "41, 42", a range, bullets) or ends an
    unfinished expression ("16 - 3").
-4. A negated number ("is not 42", `\neq 42`) is no answer in any of the three.
+4. A negated number ("is not 42", `\neq 42`) is not an answer in any of the three.
 
 A number is `42`, `-5`, `- 5` (a minus only where it cannot be a subtraction, a bullet or a dash), `1,234`, `1{,}234`,
 `1\,234`, `.5`, `3/4`, `\frac{3}{4}`, `1 1/2`, `1.5e3`, `1.5 \times 10^{3}`. Words and signs after it are units, also in `50%`
 and `4 million` (50 and 4: GSM8K's gold answers leave such words out).
-Passed over, because they are none: `2nd`, `3D`, `12/05/2024`, `3:30`, `v1.2.3`, `x_2`, the 2 of `cm^2`, `H2O`.
-Unreadable, hence None if it is the number that counts: more than 100 digits, an exponent beyond 300, division by zero,
+Ignored, because they are not numbers: `2nd`, `3D`, `12/05/2024`, `3:30`, `v1.2.3`, `x_2`, the 2 of `cm^2`, `H2O`.
+Unreadable, so the value is None if this is the number that counts: more than 100 digits, an exponent beyond 300, division by zero,
 a power, a root, a variable (`2x`), and hidden characters or digits other than 0-9 that touch it.
 
 Only the last 4,000 characters are searched for numbers and a box longer than 1,000 is refused: time is bounded on any text.
@@ -37,7 +37,7 @@ _HIDDEN = "hidden characters, or digits other than 0-9"
 
 
 class Found(NamedTuple):
-    """A reply's final number, None if it has none, and one short phrase that says why."""
+    """A reply's final number (None if it has none), and a short phrase that says why."""
 
     value: Fraction | int | None
     why: str
@@ -64,12 +64,12 @@ def final_number(text: str) -> Found:
 
 
 def parse_number(text: str) -> Fraction | int | None:
-    """The value of a text that amounts to exactly one number (a gold answer, the content of a box), else None."""
+    """The value of a text that is exactly one number (a gold answer, the content of a box), else None."""
     return _only_number(text).value
 
 
 def _plain_box(text: str) -> int | None:
-    """What most trained replies end on, read fast: one box, a sentence before it or nothing, a short whole number in it."""
+    """The most frequent ending of trained models' replies, read fast: one box with a short whole number, after a sentence or alone."""
     start = text.find("\\boxed{")
     inside = text[start + 7 : -1]
     alone = start == 0 or (start > 2 and text[start - 2 : start] in (". ", ".\n") and text[start - 3].isalnum())
@@ -140,7 +140,7 @@ def _only_number(text: str) -> Found:
     return found
 
 
-# Rule 3: the last number, and the company it keeps.
+# Rule 3: the last number, and what is around it.
 _JOINERS = "or|and|to|either|both|else|maybe|perhaps|possibly|probably|alternatively|even|through|versus|vs"
 _WORD = re.compile(rf"\b(?!(?:{_JOINERS})\b)([^\W\d_]+?)s?(?![^\W\d_])")
 _OR = re.compile(r"\bor\b", re.IGNORECASE)
@@ -150,7 +150,7 @@ _TIMES = re.compile(r"\s*(?:x|times|plus|minus|(?:divided|multiplied) by)[\s$]*"
 
 
 def _scan(plain: str, margin: int, more: bool) -> Found | None:
-    """The last number of a window; None if it has none, or if the text before it (`more`) must be seen to tell."""
+    """The last number of a window; None if it has none, or if it depends on the text before the window (`more`)."""
     matches = reversed(list(_NUMBER.finditer(plain)))
     tokens = (token for match in matches if match.start() >= margin and (token := _token(match)))
     found, start, end = next(tokens, (Found(None, "no number"), 0, 0))
@@ -196,9 +196,9 @@ _NEGATION = re.compile(
 
 
 def negated(text: str, start: int) -> bool:
-    """Whether what starts here is said not to be the answer."""
+    """Whether the text before says that what starts here is not the answer."""
     before = text[max(0, start - 60) : start]
-    fill = " " if text.startswith("####", start) else _FILL  # that line stands for itself
+    fill = " " if text.startswith("####", start) else _FILL  # only a word right before it, on its line, can negate it
     before = (_plain(before) if "\\" in before else before).rstrip(fill)
     return (before[-1:].isalpha() or before[-1:] in "≠=") and _NEGATION.search(before) is not None
 

@@ -11,7 +11,7 @@ _LONGEST_NUMBER = 60
 
 
 def put_ahead(ahead: str, program: str) -> str:
-    """`ahead`, then the program. Imports from `__future__` stay first, where Python wants them."""
+    """`ahead`, then the program. Imports from `__future__` stay first, as Python requires."""
     if not ahead:
         return program
     futures = _FUTURE.findall(program)
@@ -21,7 +21,7 @@ def put_ahead(ahead: str, program: str) -> str:
 def same_output(got: str, expected: str, tolerance: float = 0.0) -> bool:
     """Whether a program printed what it should have: line by line, token by token.
 
-    White space within a line, at its end and around the whole text does not count; lines do. Two tokens are the same if
+    White space within a line, at its end and around the whole text is ignored; line breaks are not. Two tokens are the same if
     they are the same text, or plain numerals (no leading zeros) of the same value ("3.0" and "3"); where the expected one
     has a point or an exponent, a difference up to `tolerance`, absolute or relative, is allowed.
     """

@@ -1,9 +1,9 @@
 r"""Is the short answer of a reply a gold answer, and do retrieved passages hold one? (SQuAD, HotpotQA, DAC.)
 
 `exact_match` and `f1` are those of the official scripts (Rajpurkar et al. 2016; Yang et al. 2018): lower case, without ASCII
-punctuation and the articles a, an, the, white space collapsed; F1 gives nothing where one side is yes, no or noanswer and
-the other is not. `grade_span` is stricter in one place: an answer of which nothing remains ("", "a", "!") matches no gold
-answer, but for gold answers of which nothing remains either ("The The", "!!!"), which are compared in lower case only.
+punctuation and the articles a, an, the, white space collapsed; F1 is 0 if one side is yes, no or noanswer and the other
+is not. `grade_span` is stricter in one case: an answer that becomes empty by this ("", "a", "!") matches no gold answer,
+except gold answers that also become empty ("The The", "!!!"), which are compared in lower case only.
 
 Time is linear in the text; replies and passages beyond 200,000 characters and answers beyond 1,000 are refused.
 """
@@ -36,7 +36,7 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """The gold answers, any of which will do, and the paragraphs that the question rests on, where they are known."""
+    """The gold answers, each of which is right, and the paragraphs that support them, if they are known."""
 
     answers: tuple[str, ...]
     supporting: tuple[Paragraph, ...] = ()
@@ -78,9 +78,9 @@ _BEFORE_TITLE = re.compile(
 def grade_evidence(gold: Gold, text: str | None) -> Score:
     """DAC's s(Q, E) (arXiv 2606.10684): 1 if the passages contain a gold answer after normalisation, as whole tokens.
 
-    A token ends at white space, and in a second reading at hyphens, dashes, slashes and a possessive 's, too. Where the
-    answers are yes, no or articles, containment says nothing; there we ask, by our own definition, that every supporting
-    paragraph is among the passages: its text, or its title as the heading of a line (`Title: text`, `Doc 1(Title: "..."`).
+    A token ends at white space, and in a second reading also at hyphens, dashes, slashes and a possessive 's. If the
+    answers are yes, no or articles, containment says nothing; then, by our own definition, every supporting paragraph
+    must be among the passages: its text, or its title as the heading of a line (`Title: text`, `Doc 1(Title: "..."`).
     """
     text = text or ""
     if not text.strip() or len(text) > LONGEST_REPLY:
@@ -123,7 +123,7 @@ def _has_paragraph(lines: Sequence[str], readings: tuple[str, str], paragraph: P
 
 
 def _headed(line: str) -> str:
-    """A line in lower case from where its heading's title starts."""
+    """A line in lower case, from the start of its heading's title."""
     return _BEFORE_TITLE.sub("", line.strip().lower(), count=1)
 
 

@@ -1,8 +1,8 @@
 """A trace in the public orchestration-trace schema (survey of RL for LLM teams, arXiv 2605.02801): events and what led to what.
 
 The schema leaves extra fields on events to us; ours are `wave`, `seconds`, `prompt`, `text`, `prompt_tokens`, `reply_tokens`,
-`args`, `worked`, `choices`, `claims` and `malformed`, on the first event `question` and, of a fork, `parent`, and on the last one
-`status`, `why` and `answer`. Events of agents that `meta["people"]` names are `human`. How events hang together: `graph`.
+`args`, `worked`, `choices`, `claims` and `malformed`, on the first event `question` and, for a fork, `parent`, and on the last one
+`status`, `why` and `answer`. Events of agents in `meta["people"]` are `human`. For the edges between events see `graph`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from llm_marl_envs.traces.trace import Trace
 def to_orchestration(trace: Trace, outcome: Outcome | None = None, *, texts: bool = True) -> View:
     """The episode in the public schema, as JSON data. Raises TraceError for an episode in which nothing happened.
 
-    outcome: its grades go into the claims and the reward channels: `team`, the mean of each kind of claim, and by the rules of
-    `rewards` at their defaults `tool` (what using tools was worth) and `orchestration` (the bonus for how the work was organised);
-    without it there is the claimed team score only, and no metric that needs grades. texts: False leaves prompts, replies and
-    arguments out; `content_ref` keeps a digest of each text.
+    outcome: its grades go into the claims and the reward channels: `team`, the mean of each kind of claim, and, by the rules of
+    `rewards` with their defaults, `tool` (the reward for using tools) and `orchestration` (the bonus for how the work was
+    organised); without it there is only the claimed team score, and no metric that needs grades. texts: False leaves out
+    prompts, replies and arguments; `content_ref` keeps a digest of each text.
     """
     graph = graph_of_trace(trace, outcome)
     if not graph.events:
@@ -71,7 +71,7 @@ def graph_of_trace(trace: Trace, outcome: Outcome | None = None) -> Graph:
 
 
 def _last_call(view: View) -> dict[str, Any]:
-    """The event on which an episode ended: its last call's, or the last one's where nobody was called."""
+    """The event on which an episode ended: its last call, or, if there were no calls, its last event."""
     moves = ("spawn", "despawn", "tool_call")
     called = [event for event in view["events"] if event["type"] not in moves]
     return max(called, key=lambda event: int(event["id"][1:]), default=view["events"][-1])
@@ -94,7 +94,7 @@ def _channels(trace: Trace, outcome: Outcome | None) -> dict[str, float]:
 
 @lru_cache(maxsize=256)
 def topology_of(workflow: str) -> str:
-    """The schema's topology of a workflow, which says so itself in `topology`. Modules that a trace names are not loaded."""
+    """The schema's topology of a workflow, from its attribute `topology`. Modules that a trace names are not loaded."""
     try:
         if ":" in workflow:
             return "unknown"

@@ -1,5 +1,5 @@
-"""The public orchestration-trace schema (survey of RL for LLM teams, arXiv 2605.02801): its words, how a graph is written in it,
-and its rules."""
+"""The public orchestration-trace schema (survey of RL for LLM teams, arXiv 2605.02801): its vocabulary, how a graph is written in
+it, and its rules."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def _written(event: GraphEvent) -> dict[str, Any]:
         out["claims"] = []
         for claim, score in event.claims:
             about = {"about": claim.about} if claim.about else {}
-            # not why it was graded so: reasons name the right answer
+            # without the reason of the grade: it may contain the right answer
             grade = {} if score is None else {"grade": score.value, "read": score.read}
             out["claims"].append({"kind": claim.kind, "text": claim.text} | about | grade)
     return out
 
 
 def check_view(view: Any) -> list[str]:
-    """What is wrong with orchestration data, as sentences; empty if nothing is. The schema's own rules, and that ids are unique,
-    edges lead from earlier to existing events, and every event but the first has a cause."""
+    """What is wrong with orchestration data, as sentences; empty if nothing. Checks the schema's own rules, and that ids are unique,
+    edges lead from earlier to existing events, and every event except the first has a cause."""
     if not isinstance(view, dict):
         return [f"expected an object, got {type(view).__name__}"]
     allowed = {"trace_id", "task_id", "system", "topology", "events", "edges", "rewards", "costs", "metrics"}
@@ -127,7 +127,7 @@ def _wrong_edges(edges: list[Any], ids: list[str]) -> Iterable[str]:
             continue
         for end in ("src", "dst"):
             if not isinstance(edge[end], str) or edge[end] not in known:
-                yield f"edge {i}: {end} {edge[end]!r:.80} is no event"
+                yield f"edge {i}: {end} {edge[end]!r:.80} is not an event"
         if edge["type"] not in EDGE_TYPES:
             yield f"edge {i}: type is one of {', '.join(EDGE_TYPES)}; got {edge['type']!r:.80}"
         caused.add(str(edge["dst"]))

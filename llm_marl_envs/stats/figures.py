@@ -1,7 +1,7 @@
 """The figures of episodes: each is defined here, once, for one episode and for many.
 
 An `Outcome` gives what needs grades (`counts`), a `Graph` what follows from who waited for whom (`shape`). A figure of many
-episodes is the sum over their cases divided by the number of cases, failed episodes left out.
+episodes is the sum over their cases divided by the number of cases, without failed episodes.
 
 The survey of RL for LLM teams (arXiv 2605.02801) names `task_success`, `parallelism_efficiency`, `protocol_overhead` and
 `error_amplification` without defining them; correction and preservation are TRACER's (arXiv 2605.28699), abstention accuracy
@@ -24,24 +24,24 @@ FIGURES = {
     "task_success": "The team's score, from 0 to 1.",
     "calls": "Agents' calls per episode.",
     "tokens": "Prompt and reply tokens per episode, as reported.",
-    "malformed": "Agents' calls of which at least one reading failed (an answer or verdict that was claimed, or what the workflow asked for), per call.",
+    "malformed": "Share of agents' calls in which at least one reading failed (of a claimed answer or verdict, or of what the workflow asked for).",
     "truncated": "Share of episodes that ran out of their budget.",
     "first_draft": "The score of the first answer that was claimed.",
-    "accept_if_right": "Verdicts on right answers: share that said right.",
-    "reject_if_wrong": "Verdicts on wrong answers: share that said wrong.",
+    "accept_if_right": "Share of verdicts on right answers that said right.",
+    "reject_if_wrong": "Share of verdicts on wrong answers that said wrong.",
     "correction": "Share of episodes whose first readable answer was wrong and the team's is right. All episodes count.",
     "preservation": "Share of episodes whose first readable answer was right and the team's is right. All episodes count.",
     "error_amplification": "How much worse the team is than its average member: max(0, mean of the members' last answers' grades - team's score).",
-    "abstention_accuracy": "Answers given on evidence: share that abstained if and only if the evidence was insufficient.",
-    "critical_path_calls": "Calls of agents and tools on the longest chain of causes: the fewest that must wait for one another.",
-    "critical_path_s": "Seconds of the chain of causes that takes longest. Only where calls were timed.",
-    "speed_up": "All work over the critical path: in seconds where calls were timed, in calls elsewhere. 1 is one after the other.",
-    "parallelism_efficiency": "speed_up over the most calls that were ever open at once: 1 if parallel branches are equally long.",
-    "protocol_overhead": "Share of agents' tokens spent on decisions (whom to ask, when to stop), not on the work. In calls where no tokens were counted.",
+    "abstention_accuracy": "Share of answers from evidence that abstained if and only if the evidence was insufficient.",
+    "critical_path_calls": "Calls of agents and tools on the longest chain of causes: the least number that must run one after another.",
+    "critical_path_s": "Seconds of the slowest chain of causes. Only if calls were timed.",
+    "speed_up": "All work divided by the critical path: in seconds if calls were timed, else in calls. 1 means one call after another.",
+    "parallelism_efficiency": "speed_up divided by the largest number of calls at the same time: 1 if parallel branches are equally long.",
+    "protocol_overhead": "Share of agents' tokens spent on decisions (whom to ask, when to stop), not on the work. Share of calls if tokens were not counted.",
     "free_riding": "Share of answers and reports of evidence that no other agent read and that are not the team's answer.",
 }
 SHARES = frozenset(FIGURES) - {"calls", "tokens", "critical_path_calls", "critical_path_s", "speed_up"}  # from 0 to 1
-CASES = {"malformed": "calls"}  # figures of which an episode has more cases than one, and what counts them
+CASES = {"malformed": "calls"}  # figures with more than one case per episode, and the field that counts them
 _READ = frozenset(("message", "return", "aggregate", "tool_dependency"))
 
 
@@ -53,7 +53,7 @@ class Count(NamedTuple):
 
 
 def counts(outcome: Outcome) -> dict[str, Count]:
-    """What one episode counts for each figure that needs no graph; figures without a case are left out.
+    """The counts of one episode for each figure that needs no graph; figures without a case are left out.
 
     Worked example: drafts wrong and then right, the one verdict true, 3 calls, all readable -> first_draft 0 of 1, correction 1 of
     1, preservation 0 of 1, reject_if_wrong 1 of 1, malformed 0 of 3.
@@ -91,7 +91,7 @@ def counts(outcome: Outcome) -> dict[str, Count]:
 
 
 def team_figures(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """The figures of episodes that did not fail, and `failed`, the number of those that did. Without a case they are left out."""
+    """The figures of episodes that did not fail, and `failed`, the number of those that did. Figures without a case are left out."""
     played = [counts(outcome) for outcome in outcomes if outcome.status is not Status.FAILED]
     return ratios(played) | {"failed": float(len(outcomes) - len(played))}
 
@@ -108,7 +108,7 @@ def ratios(episodes: Iterable[Mapping[str, Count]]) -> dict[str, float]:
 
 
 def speed_up(outcome: Outcome) -> float:
-    """All work of an episode over its critical path, from 1: the `speed_up` of its graph.
+    """All work of an episode divided by its critical path, at least 1: the `speed_up` of its graph.
 
     Worked example: three workers of 2, 3 and 4 s at once, then one of 1 s -> 10 / 5 = 2.
     """
@@ -155,8 +155,8 @@ def _path(graph: Graph, work: Sequence[GraphEvent]) -> dict[str, float]:
 
 
 def _longest(graph: Graph, weights: Mapping[int, float]) -> float:
-    """The heaviest chain of causes. Edges go forward in time, so one pass in the events' order suffices; temporal edges say only
-    what was recorded after what."""
+    """The weight of the heaviest chain of causes. Edges go forward in time, so one pass in the events' order suffices; temporal
+    edges only give the order of the record, so they do not count."""
     before: dict[int, list[int]] = {}
     for source, target, kind in graph.edges:
         if kind != "temporal":
@@ -169,7 +169,7 @@ def _longest(graph: Graph, weights: Mapping[int, float]) -> float:
 
 
 def _widest(spans: list[tuple[float, float]]) -> int:
-    """The most spans that are open at once; one that ends where another begins is no longer open."""
+    """The largest number of spans that overlap; one that ends where another begins does not overlap it."""
     steps = sorted([(start, 1) for start, _ in spans] + [(end, -1) for _, end in spans])
     widest = now = 0
     for _, step in steps:

@@ -1,4 +1,4 @@
-"""Figures about episodes, with intervals. Pure functions; every random draw comes from a generator made here from a seed."""
+"""Figures about episodes, with intervals. Pure functions; every random draw comes from a generator that is seeded here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llm_marl_envs.seeds import seed_of
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with its 95% interval; its ends are nan where nothing is known about it."""
+    """A mean with its 95% interval; its ends are nan if the interval is unknown."""
 
     mean: float
     low: float
@@ -63,10 +63,10 @@ def bootstrap(
 
 
 def mean_of(values: Sequence[float], *, share: bool, weights: Sequence[float] | None = None) -> Interval:
-    """A mean with its interval, which never has zero width: equal values are no proof of certainty.
+    """A mean with its interval, which never has zero width: equal values do not prove certainty.
 
-    A share (something from 0 to 1) gets Wilson's interval where all values are 0 or 1, or all are the same, and the bootstrap
-    otherwise. Of other figures, and of a single value, an interval is not known (nan, shown as "-") where all values are the same.
+    A share (a figure from 0 to 1) gets Wilson's interval if all values are 0 or 1, or all are the same, and the bootstrap
+    otherwise. For other figures, and for a single value, the interval is unknown (nan, shown as "-") if all values are the same.
 
     >>> str(mean_of([0.0] * 8, share=True))
     '0.0% [0.0, 32.4]'
@@ -82,7 +82,7 @@ def mean_of(values: Sequence[float], *, share: bool, weights: Sequence[float] | 
 def accuracy_of(scores: Iterable[tuple[str, float]]) -> Interval:
     """Accuracy over problems from (problem, score) pairs: each problem's mean over its tries counts once.
 
-    Wilson's interval where every problem was tried once and marked 0 or 1, and where all means are the same (n is the number of
+    Wilson's interval if every problem was tried once with score 0 or 1, or if all means are the same (n is the number of
     problems); otherwise problems are bootstrapped.
     """
     tries: dict[str, list[float]] = defaultdict(list)

@@ -24,7 +24,7 @@ from llm_marl_envs.tasks.families.code import (
 )
 from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 
-_TOLERANCE = 1e-6  # what the problems ask for, where their answers are no whole numbers
+_TOLERANCE = 1e-6  # what the problems ask for, if their answers are not whole numbers
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class APPS(DatasetTask):
             ),
         ),
         notes="Rows without tests are left out. Output is compared line by line and token by token, numbers that are not whole "
-        "within 1e-6; the official harness also takes lines in any order. A call's result must be equal, or equal to what is "
-        "in an expected list of one thing. The examples that an agent may run are the tests whose input and output stand in "
-        "the statement. The usual modules are imported ahead of a program. The hub's revision is not pinned.",
+        "within 1e-6; the official harness also accepts lines in any order. A call's result must equal the expected one or, if that "
+        "is a list of one item, this item. The examples that an agent may run are the tests whose input and output are in "
+        "the statement. The usual modules are imported before a program. The hub's revision is not pinned.",
     )
 
     @property
@@ -141,7 +141,7 @@ def _exchange(stdin: str | list[str], stdout: str | list[str]) -> Exchange:
 
 
 def _call(name: str, arguments: list[Any], wanted: Any) -> Asserts:
-    """A call-based test. JSON made texts of keys that were whole numbers: they are made numbers again."""
+    """A call-based test. JSON turns whole numbers that are keys into texts: they are turned back into numbers."""
     if not isinstance(arguments, list):
         raise TypeError(f"arguments are a list, got {arguments!r:.40}")
     whole = all(_is_whole(k) for a in arguments if isinstance(a, dict) for k in a)

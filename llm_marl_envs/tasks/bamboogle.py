@@ -42,7 +42,7 @@ class Bamboogle(RetrievalQA):
                 wrong=("20", "not two", "\\boxed{2} or \\boxed{3}"),
             ),
         ),
-        notes="The hub's revision is not pinned. Questions come without paragraphs. The answers are by hand and have no "
+        notes="The hub's revision is not pinned. Questions come without paragraphs. The answers were written by hand and have no "
         "aliases.",
     )
 

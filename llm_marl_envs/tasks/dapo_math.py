@@ -16,7 +16,7 @@ CONFIGS = ("en", "cn", "all")
 
 @dataclass(frozen=True)
 class DapoMath(MathBenchmark):
-    """Competition mathematics for training, without doubles. `config` is the hub's: "en", "cn" or "all"."""
+    """Competition mathematics for training, without duplicates. `config` is the hub's: "en", "cn" or "all"."""
 
     config: str = "en"
 

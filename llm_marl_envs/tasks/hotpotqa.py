@@ -13,7 +13,7 @@ from llm_marl_envs.tasks.families.retrieval_qa import FLASHRAG, METRIC, Retrieva
 
 @dataclass(frozen=True)
 class HotpotQA(RetrievalQA):
-    """Two-hop questions, each with ten paragraphs of which two support the answer. Fields: question, answer, supporting_facts, context."""
+    """Two-hop questions, each with ten paragraphs; two of them support the answer. Fields: question, answer, supporting_facts, context."""
 
     has_context: ClassVar[bool] = True
 
@@ -56,7 +56,7 @@ class HotpotQA(RetrievalQA):
                 wrong=("no", "yes and no", "Yes, they are both painters."),
             ),
         ),
-        notes="The hub's revision is not pinned. The hub's `distractor` configuration. In FlashRAG's layout the "
+        notes="The hub's revision is not pinned. This is the hub's `distractor` configuration. In FlashRAG's layout the "
         "paragraphs are read from `metadata`, if it has them.",
     )
 

@@ -65,9 +65,9 @@ class HumanEval(DatasetTask):
                 ),
             ),
         ),
-        notes="The imports and functions that a prompt gives are put ahead of the program; the tests use their own copy of "
+        notes="The imports and functions of a prompt are put before the program; the tests use their own copy of "
         "them. The examples that an agent may run are the docstring's doctests, or its lines such as `f(1) => 2`: 126 problems "
-        "have some, and those of 47 and 148 each show a wrong one. The hub's revision is not pinned.",
+        "have some; problems 47 and 148 each show a wrong one. The hub's revision is not pinned.",
     )
 
     @property
@@ -93,7 +93,7 @@ def read_prompt(row: dict[str, Any], id: str) -> Problem:
         raise DataError(f"{id}: expected a prompt that begins {name!r} and tests that define check()")
     tree.body.remove(functions[name])
     ahead, taken = ast.unparse(tree), of_program([name])
-    # Some tests draw their cases: every program is to meet the same ones.
+    # Some tests draw random cases: every program must get the same ones.
     tests = f"import random\nrandom.seed(0)\n{ahead}\n{test}\ncheck({name})\n"
     said = ast.get_docstring(functions[name]) or ""
     shown = tuple(telling(f"assert {call} == {value}", taken) for call, value in shown_examples(said, name))
@@ -102,7 +102,9 @@ def read_prompt(row: dict[str, Any], id: str) -> Problem:
     return Problem(question, Checks((Asserts(tests, taken),), shown, ahead))
 
 
-_SAYS = re.compile(r"\s*(?:==>?|(?:# *)?=>|->|➞|→|(?:# *)?returns|should return)\s*")  # a lone = explains, at times
+_SAYS = re.compile(
+    r"\s*(?:==>?|(?:# *)?=>|->|➞|→|(?:# *)?returns|should return)\s*"
+)  # a single = may be part of an explanation
 
 
 def shown_examples(docstring: str, name: str) -> Iterator[tuple[str, str]]:
@@ -122,7 +124,7 @@ def shown_examples(docstring: str, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_call(text: str, name: str) -> bool:
-    """Whether a text is a call of the function with nothing but literals."""
+    """Whether a text is a call of the function with only literals as arguments."""
     try:
         body = parse(text).body
     except (SyntaxError, ValueError):

@@ -27,20 +27,20 @@ from llm_marl_envs.tasks.families.code import (
 )
 from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 
-_LARGEST = 1 << 29  # bytes of a problem's private tests, unpacked
+_LARGEST = 1 << 29  # most bytes of a problem's unpacked private tests
 _FILES = {f"v{n}": (f"test{n if n > 1 else ''}.jsonl",) for n in range(1, 7)}
 
 
 @dataclass(frozen=True, slots=True)
 class Packed(Checks):
-    """Checks whose graded part stays packed until a program is graded: unpacked, the data set fills gigabytes."""
+    """Checks whose graded part stays packed until a program is graded: the unpacked data set takes gigabytes."""
 
     private: str = ""
     function: str | None = None
     id: str = ""
 
     def unpacked(self) -> Checks:
-        """The public and the private tests. Raises DataError where the private ones make no sense."""
+        """The public and the private tests. Raises DataError if the private ones are malformed."""
         tests = read_json(unpack_tests(self.private, self.id), f"{self.id}: private_test_cases")
         return Checks((*self.shown, *_checks(tests, self.function, self.id)), self.shown, self.ahead)
 
@@ -115,8 +115,8 @@ class LiveCodeBench(DatasetTask):
         ),
         notes="Each split is one file of the hub's repository; release_v5 is v1 to v5 together. The examples that an agent may "
         "run are the public tests. Output is compared line by line and token by token, numbers by their exact value; a call's "
-        "result must be equal, tuples counting as lists; each test meets a new Solution. The usual modules are imported "
-        "ahead of a program. The hub's revision is not pinned.",
+        "result must be equal (tuples count as lists); each test uses a new Solution. The usual modules are imported "
+        "before a program. The hub's revision is not pinned.",
     )
 
     @property
@@ -138,7 +138,7 @@ class LiveCodeBench(DatasetTask):
 
 
 def _checks(tests: Any, name: str | None, id: str) -> tuple[Check, ...]:
-    """Tests as they are in the data: [{"input", "output", "testtype"}], arguments being one JSON value a line."""
+    """Tests as they are in the data: [{"input", "output", "testtype"}], arguments as one JSON value per line."""
     made: list[Check] = []
     for test in tests if isinstance(tests, list) else [tests]:
         match test:
@@ -153,7 +153,7 @@ def _checks(tests: Any, name: str | None, id: str) -> tuple[Check, ...]:
 
 
 def unpack_tests(text: str, id: str) -> str:
-    """The JSON text of private tests: as it is, or base64 of zlib of a pickle of it.
+    """The JSON text of private tests: plain, or as base64 of zlib of a pickle of it.
 
     The pickle is never loaded. Its instructions are read, and must be those of one plain text and nothing else. Raises
     DataError for anything else, and for more than `_LARGEST` bytes.
@@ -172,8 +172,8 @@ def unpack_tests(text: str, id: str) -> str:
     strange = {name for name, _ in steps} - _TEXTS - _HARMLESS
     if strange or len(texts) != 1:
         raise DataError(
-            f"{id}: private_test_cases holds a pickle of something else than one text ({', '.join(sorted(strange)) or len(texts)}); "
-            f"it was not loaded. Do not trust where it comes from."
+            f"{id}: private_test_cases contains a pickle of something other than one text ({', '.join(sorted(strange)) or len(texts)}); "
+            f"it was not loaded. Do not trust its source."
         )
     return texts[0]
 

@@ -81,8 +81,8 @@ class MuSiQue(RetrievalQA):
                 wrong=("Vik", "Sons & Vik", "<answer>Vik & Sons"),
             ),
         ),
-        notes="The hub's revision is not pinned. Rows whose `answerable` is false (MuSiQue-Full) are left out: paying "
-        "`unknown` there would pay a reply that never searches.",
+        notes="The hub's revision is not pinned. Rows whose `answerable` is false (MuSiQue-Full) are left out: "
+        "scoring `unknown` there would reward a reply that never searches.",
     )
 
     def read(self, row: dict[str, Any], id: str) -> Problem | None:
@@ -96,7 +96,7 @@ class MuSiQue(RetrievalQA):
         return tuple(dict.fromkeys((text_of(row, "answer", id), *aliases)))
 
     def paragraphs(self, row: dict[str, Any], id: str) -> list[tuple[Paragraph, bool]]:
-        if "paragraphs" not in row:  # FlashRAG's metadata need not hold them
+        if "paragraphs" not in row:  # FlashRAG's metadata may lack them
             return []
         found = structs_of(row, "paragraphs", ("title", "paragraph_text", "is_supporting"), id)
         for title, text, supports in found:

@@ -42,7 +42,7 @@ class NQ(RetrievalQA):
                 wrong=("1908", "14 May 19081", "<answer>14 May 1908</answer><answer>1909</answer>"),
             ),
         ),
-        notes="The hub's revision is not pinned. What FlashRAG calls test are these 3,610 validation questions; its dev "
+        notes="The hub's revision is not pinned. FlashRAG's test split is these 3,610 validation questions; its dev "
         "split is a part of train and is not read.",
     )
 

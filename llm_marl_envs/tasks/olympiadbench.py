@@ -16,7 +16,7 @@ SEVERAL = "Give the final answer in \\boxed{}; several answers go into one box, 
 
 
 class OlympiadGold(NamedTuple):
-    """All answers that are needed, and the absolute error that each may have, if it is a number."""
+    """All answers that are needed, and the allowed absolute error of each that is a number."""
 
     answers: tuple[str, ...]
     tolerances: tuple[float | None, ...]
@@ -36,7 +36,7 @@ class OlympiadBench(DatasetTask):
         splits={"train": 674},
         licence="Apache-2.0",
         citation="He et al. 2024, arXiv 2402.14008",
-        metric="all of the gold answers and no other, each equal as mathematics, numbers within the row's `error`",
+        metric="all gold answers and no others, each equal as mathematics, numbers within the row's `error`",
         examples=(
             Example(
                 row={
@@ -84,7 +84,7 @@ class OlympiadBench(DatasetTask):
 
 
 def _tolerances(error: Any, answers: int, id: str) -> tuple[float | None, ...]:
-    """One for each answer, from "1e-1" (which holds for all) or "1e-1,,1e-2"."""
+    """One tolerance for each answer, from "1e-1" (the same for all) or "1e-1,,1e-2"."""
     try:
         read = [float(part) if part.strip() else None for part in str("" if error is None else error).split(",")]
     except ValueError:

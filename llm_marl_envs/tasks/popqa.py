@@ -1,4 +1,4 @@
-"""PopQA: questions about entities of all degrees of fame (Mallen et al. 2023, arXiv 2212.10511; MIT licence)."""
+"""PopQA: questions about well-known and little-known entities (Mallen et al. 2023, arXiv 2212.10511; MIT licence)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class PopQA(RetrievalQA):
             ),
         ),
         notes="The hub's revision is not pinned. Any of `possible_answers` counts; the official script also counts "
-        "answers that only contain one, we do not.",
+        "answers that only contain one, this task does not.",
     )
 
     def answers(self, row: dict[str, Any], id: str) -> tuple[str, ...]:

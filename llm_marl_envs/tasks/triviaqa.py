@@ -53,7 +53,7 @@ class TriviaQA(RetrievalQA):
             ),
         ),
         notes="The hub's revision is not pinned. The value, its aliases and the normalised aliases are all gold "
-        "answers. The test split has no answers and is left out. What FlashRAG calls test is the validation split "
+        "answers. The test split has no answers and is left out. FlashRAG's test split is the validation split "
         "of the `unfiltered` configuration (11,313 questions).",
     )
 

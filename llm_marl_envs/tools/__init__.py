@@ -1,1 +1,1 @@
-"""What agents may use: search and a sandbox for programs. Stateless; answered by the driver and recorded."""
+"""The tools of agents: search and a sandbox for programs. They are stateless; the driver runs them and records their results."""

@@ -24,10 +24,10 @@ def use_tool(session: Session, tools: Mapping[str, Tool]) -> None:
 
 
 def run_tool(call: UseTool, question: Question, tools: Mapping[str, Tool]) -> ToolResult:
-    """What the tool says, and how well it worked. A tool that has a parameter `question` is given the episode's, by the driver and
-    never by an agent.
+    """What the tool says, and how well it worked. If the tool has a parameter `question`, it gets the episode's question; an agent
+    cannot set it.
 
-    Raises ToolFailed if the tool cannot run or is not there, and TypeError if it breaks its contract.
+    Raises ToolFailed if the tool cannot run or does not exist, and TypeError if it breaks its contract.
     """
     tool = tools.get(call.tool)
     if tool is None:

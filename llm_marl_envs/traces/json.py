@@ -1,4 +1,4 @@
-"""Events as JSON and back, and what each field of a trace must be: a trace is foreign data until it has been read."""
+"""Events as JSON and back, and what each field of a trace must be: a trace is untrusted data until it has been read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llm_marl_envs.session import Event, Reply, Status
 
 VERSION = 2  # of a trace's line
 EVENT_TYPES: dict[str, type] = {t.__name__: t for t in (Ask, UseTool, Spawn, Stop, Claim, Malformed)}
-# What an event looks like in JSON when a field is left at its default: nothing.
+# Fields with these defaults are left out of an event's JSON.
 _DEFAULTS: dict[type, dict[str, Any]] = {
     Ask: {"system": "", "fresh": True, "choices": (), "infoset": (), "kind": "message"},
     UseTool: {"args": {}},
@@ -99,7 +99,7 @@ def check_fields(data: Mapping[str, Any], rules: Rules, what: str) -> None:
 
 
 def event_to_json(event: Event, version: int = VERSION) -> dict[str, Any]:
-    """An event as a line of this version, or of an older one, which held less."""
+    """An event as in a line of this version, or of an older one, which has fewer fields."""
     call, reply, wave = event
     defaults = _DEFAULTS.get(type(call), {})
     out: dict[str, Any] = {"event": type(call).__name__, "wave": wave}
@@ -119,7 +119,7 @@ def event_to_json(event: Event, version: int = VERSION) -> dict[str, Any]:
 
 
 def event_from_json(data: dict[str, Any], number: int) -> Event:
-    """Raises TraceError, ValueError, KeyError or TypeError for what is no event."""
+    """Raises TraceError, ValueError, KeyError or TypeError for data that is not an event."""
     data = dict(data)
     check_fields(data, _EVENT, f"event {number}")
     cls, wave = EVENT_TYPES[data.pop("event")], data.pop("wave")
@@ -138,7 +138,7 @@ def event_from_json(data: dict[str, Any], number: int) -> Event:
 
 
 def differ(one: Event, other: Event) -> bool:
-    """Whether two events differ in writing: JSON has no tuples, so a tool's arguments come back as lists."""
+    """Whether two events differ as JSON, which has no tuples: a tool's arguments come back as lists."""
     return one != other and canonical(event_to_json(one)) != canonical(event_to_json(other))
 
 

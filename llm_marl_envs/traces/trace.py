@@ -2,8 +2,8 @@
 
 A line holds the environment, the question (no gold), the seed, every event in order, the answer, and the claimed score. Each
 event carries a digest of itself and the digest before it, so no event can be edited, moved or dropped on its own. Digests
-and replay show that a trace is *self-consistent*, not that a model really said these texts: re-grade it, and for proof
-re-generate a sample of its turns under the policy it names.
+and replay show that a trace is *self-consistent*, not that a model really said these texts: re-grade it, and to prove that
+it is authentic, re-generate a sample of its turns under the policy it names.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Trace:
     seed: int
     limits: Limits
     events: tuple[Event, ...]
-    status: Status | None  # None: still going on
+    status: Status | None  # None: not over yet
     why: str
     answer: str | None
     score: float | None
     meta: Mapping[str, Any] = field(default_factory=dict)
     digests: tuple[str, ...] = ()  # one per event and one for the ending, as read from a file; empty if made here
-    version: int = VERSION  # of the line that it was read from, whose digests cover what that version recorded
+    version: int = VERSION  # of the line that it was read from; its digests cover what that version recorded
 
     @classmethod
     def of(
@@ -63,7 +63,7 @@ class Trace:
         meta: Mapping[str, Any] | None = None,
         parent: tuple[str, int] | None = None,
     ) -> Trace:
-        """The record of a session. parent: of a fork, the id of the trace that it left and after how many replies."""
+        """The record of a session. parent: for a fork, the id of its parent's trace and the number of replies they share."""
         play = session.play
         return cls(
             spec,
@@ -81,7 +81,7 @@ class Trace:
 
     @property
     def id(self) -> str:
-        """Names this very episode: 16 hexadecimal digits of its last digest."""
+        """Identifies this episode: 16 hexadecimal digits of its last digest."""
         return str((self.digests or self.chain())[-1])[:16]
 
     @property
@@ -90,14 +90,14 @@ class Trace:
 
     @property
     def parent(self) -> tuple[str, int] | None:
-        """Of a fork: the id of the trace that it left, and after how many replies."""
+        """For a fork: the id of its parent's trace and the number of replies they share."""
         match self.meta.get("parent"):
             case [str(id), int(turn)]:
                 return id, turn
         return None
 
     def check_fork(self, parent: Trace) -> None:
-        """Raises ReplayMismatch unless this trace begins as `parent` does, up to the reply where it says it left it."""
+        """Raises ReplayMismatch unless this trace begins like `parent`, up to the reply at which it says it forked."""
         if self.parent is None or self.parent[0] != parent.id:
             raise ReplayMismatch(f"trace {self.id} says its parent is {self.parent}, not {parent.id}", 0)
         mine, its = ([e.reply for e in t.events if e.reply is not None] for t in (self, parent))
@@ -109,7 +109,7 @@ class Trace:
             )
 
     def session(self) -> Session:
-        """Replay the episode. Raises ReplayMismatch at the first event that was tampered with or does not follow."""
+        """Replay the episode. Raises ReplayMismatch at the first event that was changed or does not follow from those before."""
         self.check_digests()
         replies = [event.reply for event in self.events if event.reply is not None]
         session = Session(Play(self.spec.make_workflow(), self.question, self.seed, self.limits))
@@ -138,7 +138,7 @@ class Trace:
         return session
 
     def _compare(self, session: Session) -> None:
-        """Every event that the session has replayed so far must be the trace's, and so must be what it waits for."""
+        """Every event that the session has replayed so far must be equal to the trace's, and so must the call it waits for."""
         for i, event in enumerate(session.events):
             there = self.events[i] if i < len(self.events) else None
             if there is None or differ(event, there):

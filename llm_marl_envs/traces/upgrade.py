@@ -1,7 +1,7 @@
 """Lines of older versions as lines of this one.
 
-Version 1 did not record how well a tool worked. It is derived here, once, from what the tools of that version said; nothing else
-reads a tool's text for it.
+Version 1 did not record how well a tool worked. It is derived here, once, from the texts of that version's tools; nothing else
+reads it from a tool's text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _NOTHING = ("No passage was found.", "(no output)", "Not run: ", "The problem st
 
 
 def upgraded(data: dict[str, Any]) -> dict[str, Any]:
-    """A line's data with all that this version records. Raises KeyError or TypeError for what is no trace."""
+    """A line's data with all that this version records. Raises KeyError or TypeError for data that is not a trace."""
     if data["version"] > 1:
         return data
     events = [

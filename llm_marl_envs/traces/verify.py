@@ -1,4 +1,4 @@
-"""Whether a trace is what it claims to be: re-live it, look its question up, grade its answer again, compare.
+"""Whether a trace is what it claims to be: replay it, look up its question, grade its answer again, compare.
 
 Nothing that the trace says about itself is believed. What passes is self-consistent, not authentic: that a model really said
 these texts is not shown, and token counts and seconds stay as reported.
@@ -23,7 +23,7 @@ from llm_marl_envs.traces.trace import Trace
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A trace that holds, with its outcome as graded here. The outcome of a FAILED one is no score."""
+    """A trace that passed, with its outcome as graded here. The outcome of a FAILED one is not a score."""
 
     trace: Trace
     outcome: Outcome
@@ -31,7 +31,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A trace that does not hold; each complaint says what was claimed and what was found."""
+    """A trace that failed; each complaint says what was claimed and what was found."""
 
     trace: Trace
     complaints: tuple[str, ...]
@@ -45,16 +45,16 @@ def verified(
 ) -> Verified | Refused:
     """Check a trace of `task`: its question, every event, its answer, status and score.
 
-    `problems` are those of the trace's split by id, for a caller with many traces. tools: run the tools again and hold the trace
-    to what they say, which only tools that always say the same can pass. Raises DataError if the task's data is not there, and
-    ToolFailed if a tool cannot run here: that says nothing about the trace.
+    `problems` are those of the trace's split by id, for a caller with many traces. tools: run the tools again and compare their
+    results with the trace's, which only makes sense for deterministic tools. Raises DataError if the task's data is not there,
+    and ToolFailed if a tool cannot run here: that says nothing about the trace.
     """
     if problems is None:
         try:
             problems = problems_by_id(task, trace.split)
         except (DataError, MissingExtra):
             raise
-        except Exception as bad:  # a trace is foreign data: whatever it breaks is a complaint, not a crash
+        except Exception as bad:  # a trace is untrusted: whatever goes wrong is a complaint, not a crash
             return Refused(trace, (str(bad),))
     problem = problems.get(trace.question.id) if isinstance(trace.question.id, str) else None
     if problem is None:
@@ -98,7 +98,7 @@ def _claims(trace: Trace, session: Session, outcome: Outcome) -> tuple[str, ...]
     if trace.answer != session.answer:
         wrong.append(f"claims the answer {str(trace.answer)[:80]!r}, replay gives {str(session.answer)[:80]!r}")
     if outcome.status is Status.FAILED:
-        # Only tools and graders fail. Otherwise a wrong episode could be cut short and called failed to be left out.
+        # Only tools and graders can fail. Otherwise a wrong episode could be cut short and called failed, to be left out.
         waiting = session.fork(len(session.replies)).call
         if waiting is not None and type(waiting) is not UseTool:
             wrong.append(f"claims to have failed, but no tool was at work: {waiting.agent} was asked")
@@ -108,7 +108,7 @@ def _claims(trace: Trace, session: Session, outcome: Outcome) -> tuple[str, ...]
 
 
 def _invented(trace: Trace, session: Session, task: Task) -> Iterator[str]:
-    """Tool results that the tools do not give. Version 1 recorded their texts alone."""
+    """Tool results that differ from what the tools return. Version 1 recorded only their texts."""
     for i, (call, reply, _) in enumerate(session.events):
         if isinstance(call, UseTool) and reply is not None:
             again = run_tool(call, session.play.question, task.tools)
@@ -125,8 +125,8 @@ def _named(status: Status | None) -> str:
 class Verifier:
     """Verifies traces of any environments; each task and each split's problems are looked up once.
 
-    A trace names its task and workflow, and loading one from somebody else's module runs that module. So only this package's
-    own are loaded, and those from the modules named in `plugins`. With `tools`, tools are run again.
+    A trace names its task and workflow, and loading one from a module outside this package runs that module. So only those of
+    this package and of the modules named in `plugins` are loaded. With `tools`, tools are run again.
     """
 
     def __init__(self, data_dir: str | Path | None = None, plugins: tuple[str, ...] = (), *, tools: bool = False):
@@ -135,10 +135,11 @@ class Verifier:
         self._problems: dict[tuple[str, str], dict[str, Problem]] = {}
 
     def __call__(self, trace: Trace) -> Verified | Refused:
-        """Raises DataError or MissingExtra, naming the environment, if the task's data cannot be had here."""
+        """Raises DataError or MissingExtra, naming the environment, if the task's data is not available here."""
         try:
-            if stranger := self.stranger(trace.spec):
-                return Refused(trace, (f"{stranger!r} is somebody else's; name its module in plugins to load it",))
+            if name := self.untrusted_module(trace.spec):
+                why = f"{name!r} comes from a module outside this package; name its module in plugins to load it"
+                return Refused(trace, (why,))
             key = _key(trace.spec)
             if key not in self._tasks:
                 self._tasks[key] = trace.spec.make_task(self.data_dir)
@@ -148,7 +149,7 @@ class Verifier:
             raise DataError(f"cannot score {trace.env_id}: {bad}") from bad
         except MissingExtra:
             raise
-        except Exception as bad:  # unknown names, impossible knobs, a split that is no text
+        except Exception as bad:  # unknown names, impossible knobs, a split that is not a text
             return Refused(trace, (f"{trace.env_id} cannot be made: {bad}",))
         return verified(trace, self._tasks[key], self._problems[key, trace.split], tools=self.tools)
 
@@ -156,7 +157,8 @@ class Verifier:
         """How many problems the split of a trace that was verified here has."""
         return len(self._problems.get((_key(trace.spec), trace.split), ()))
 
-    def stranger(self, spec: EnvSpec) -> str:
+    def untrusted_module(self, spec: EnvSpec) -> str:
+        """The task or workflow of `spec` whose module is outside this package and not in `plugins`; "" if there is none."""
         for name in (spec.task, spec.workflow):
             module, colon, _ = name.partition(":")
             if colon and module not in self.plugins:

@@ -22,8 +22,8 @@ MANAGE = "Problem: {question}\nYour team's notes: {notes}\nAnswer. {form}"
 class Chain:
     """Each worker sees its predecessor's notes and its own share of the materials; the manager sees the last notes only.
 
-    workers: how many; the materials are dealt out in contiguous shares, as equal as can be. A question without materials is
-    worked on step by step instead.
+    workers: their number; the materials are split into contiguous shares of nearly equal length. For a question without
+    materials, the workers work step by step on the problem itself.
     """
 
     workers: int = 3

@@ -24,10 +24,10 @@ PASSED = "all tests passed"
 
 @dataclass(frozen=True)
 class CodeAndTests:
-    """In each round coder and tester write at once, neither seeing the other's new text; program and tests are then run together.
-    If the tests pass, the team is done; otherwise both see both texts and what came of them.
+    """In each round the coder and the tester write at the same time, without seeing the other's new text; then the program and the
+    tests are run together. If the tests pass, the team is done; otherwise both see both texts and the result of the run.
 
-    rounds: versions of the program at most. A run that passes is the tester's verdict "right" about the program, one that fails
+    rounds: maximum number of versions of the program. A run that passes is the tester's verdict "right" about the program, one that fails
     is its verdict "wrong".
     """
 

@@ -20,10 +20,10 @@ JUDGE = "Problem: {question}\n{answers}\nThe debate is over. Decide, and write t
 
 @dataclass(frozen=True)
 class Debate:
-    """`debaters` answer at once; in each later round every one sees the others' last answers and its own, and answers again.
+    """`debaters` answer at the same time; in each later round, each sees the others' last answers and its own, and answers again.
 
-    rounds: answers of each debater. decide: "majority" takes the answer that most debaters end with (the first of equals),
-    "judge" asks a judge. early: a debate in which all give the same answer ends.
+    rounds: answers of each debater. decide: "majority" takes the answer that most debaters end with (the first, in a tie),
+    "judge" asks a judge. early: the debate ends as soon as all give the same answer.
     """
 
     debaters: int = 3
@@ -69,7 +69,7 @@ class Debate:
         return OTHERS.format(others=others or "(nobody)", mine=said[me])
 
     def _majority(self, said: tuple[str, ...]) -> str:
-        """The first reply with the answer that most give; the first reply at all if none has an answer."""
+        """The first reply with the answer that most debaters give; if no reply has an answer, the first reply."""
         answers = [final_answer(text) for text in said]
         votes = [sum(same_answer(answer, other) for other in answers) for answer in answers]
         return said[votes.index(max(votes))]

@@ -16,9 +16,9 @@ from llm_marl_envs.workflows.prompts import solve
 class EvalOpt:
     """A generator drafts; an evaluator judges; the generator refines until the evaluator accepts or the rounds are used up.
 
-    rounds: drafts at most (paper: 3 for mathematics, 2 for code); with 3 an episode has at most 5 calls.
+    rounds: maximum number of drafts (paper: 3 for mathematics, 2 for code); with 3 an episode has at most 5 calls.
     refine: "feedback" shows the reviewer's words (the paper's second version), "different" asks for another method (its first).
-    memory: the generator continues its own conversation instead of seeing problem and draft anew.
+    memory: the generator continues its own conversation instead of seeing problem and draft in a new one.
     unparseable: what a verdict without \\boxed{Correct} or \\boxed{Incorrect} counts as (paper: reject).
     """
 

@@ -16,8 +16,8 @@ READ = "Others answered:\n{others}\nSome of it may be wrong. Write a better answ
 
 @dataclass(frozen=True)
 class Mixture:
-    """`proposers` answer at once in each of `layers` layers, from the second on with all answers of the layer before in view;
-    the aggregator makes one answer of the last layer's. A proposer keeps its name through the layers."""
+    """In each of `layers` layers, `proposers` answer at the same time; from the second layer on they see all answers of the layer
+    before. The aggregator combines the last layer's answers into one. A proposer keeps its name in all layers."""
 
     proposers: int = 3
     layers: int = 2

@@ -26,9 +26,9 @@ STRATEGY = re.compile(
 class OrchWorkers:
     """The orchestrator writes strategies; a worker is spawned for each and solves the complete problem; the synthesizer decides.
 
-    workers: strategies at most. too_many: what more of them mean; "fail" (paper) gives no answer, so the episode scores 0,
-    "cut" takes the first ones. unparseable: what no strategy at all means; "direct" hires one worker without advice, "fail"
-    gives no answer.
+    workers: maximum number of strategies. too_many: what happens if there are more; "fail" (paper) gives no answer, so the episode scores 0,
+    "cut" takes the first ones. unparseable: what happens without any strategy; "direct" hires one worker without advice,
+    "fail" gives no answer.
     """
 
     workers: int = 3

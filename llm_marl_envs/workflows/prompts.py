@@ -15,7 +15,7 @@ def solve(question: Question, advice: str = "") -> str:
 
 
 def listed(passages: Iterable[str]) -> str:
-    """Passages numbered from 1, one a line."""
+    """Passages numbered from 1, one per line."""
     return "\n".join(f"[{i}] {passage}" for i, passage in enumerate(passages, 1)) or "(none)"
 
 

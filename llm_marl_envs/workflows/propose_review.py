@@ -1,4 +1,4 @@
-"""Propose and review: proposers and reviewers take turns, each gated by a controller of its own (TRACER, arXiv 2605.28699)."""
+"""Propose and review: proposers and reviewers take turns, each gated by its own controller (TRACER, arXiv 2605.28699)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REVIEW = (
 
 
 class Pending(NamedTuple):
-    """The solution that stands: its text, its answer if it can be read, and the votes on it."""
+    """The current solution: its text, its answer if it can be read, and the votes on it."""
 
     text: str
     answer: str | None
@@ -32,17 +32,17 @@ class Pending(NamedTuple):
 
 @dataclass(frozen=True)
 class ProposeReview:
-    """Odd rounds propose, even rounds review; in round t bundle (t - 1) mod N is active. A bundle is a proposer, a reviewer and
+    """Odd rounds propose, even rounds review; in round t, bundle (t - 1) mod N is active. A bundle is a proposer, a reviewer and
     a controller for each.
 
-    Its controller lets a proposer `keep` the pending solution or `refresh` it (refreshing is forced while no answer stands);
-    a new solution has vote 0. Its controller lets a reviewer `skip` or `speak`; RIGHT is a vote for the pending solution, WRONG
-    one against it. The answer is the solution that stands in the end.
+    The controller of a proposer chooses to `keep` the pending solution or to `refresh` it (it must refresh while there is no
+    answer); a new solution has vote 0. The controller of a reviewer chooses to `skip` or to `speak`; RIGHT is a vote for the
+    pending solution, WRONG a vote against it. The answer is the pending solution at the end.
 
-    bundles, rounds: N and T (release: 2 and 5). controllers: whose choice is a controller's; others always refresh or speak.
-    review: False leaves the even rounds out. state: what a controller's infoset holds. history: turns shown in prompts
+    bundles, rounds: N and T (release: 2 and 5). controllers: which agents have one; the others always refresh or speak.
+    review: False leaves the even rounds out. state: what a controller's infoset contains. history: turns shown in prompts
     (release: 4). feedback: reviews are shown to proposers. keep_answer: a refresh without a readable answer is dropped.
-    stop_votes: the episode ends when the pending solution has so many votes (release: never).
+    stop_votes: the episode ends when the pending solution has this many votes (release: never).
     """
 
     bundles: int = 2

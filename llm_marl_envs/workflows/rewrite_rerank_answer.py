@@ -22,10 +22,10 @@ ANSWER = "Question: {question}\nPassages:\n{passages}\nAnswer from the passages.
 
 @dataclass(frozen=True)
 class RewriteRerankAnswer:
-    """The rewriter turns the question into queries, all run at once; the reranker keeps the best passages; the answerer answers.
+    """The rewriter turns the question into queries, which are run at the same time; the reranker keeps the best passages; the answerer answers.
 
-    queries: queries at most; without a readable one the question itself is the query. keep: passages the answerer sees;
-    without a readable choice, the first ones found.
+    queries: maximum number of queries; without a readable one, the question itself is the query. keep: passages that the answerer sees;
+    without a readable choice, these are the first ones found.
     """
 
     queries: int = 3
@@ -69,6 +69,6 @@ def _queries(said: str) -> list[str]:
 
 
 def _numbers(text: str, most: int) -> list[int]:
-    """The numbers in a text that name a passage, each once."""
+    """The numbers of passages in a text, each once."""
     numbers = (int(digits) for digits in re.findall(r"(?<![0-9])[0-9]{1,4}(?![0-9])", text))
     return list(dict.fromkeys(n for n in numbers if 1 <= n <= most))

@@ -23,10 +23,10 @@ ANSWER = "Question: {question}\nFound:\n{passages}\nReason, then answer. {form}"
 
 @dataclass(frozen=True)
 class RouteSearch:
-    """Each turn the verifier says whether the passages suffice: yes brings the answerer, no the searcher.
+    """In each turn the verifier says whether the passages suffice: after yes the answerer is asked, after no the searcher.
 
-    turns: the verifier's turns at most (paper: 4); after the last the answerer is asked anyway. missing: what a reply without
-    a verdict means (paper: yes). The verifier's verdicts are about evidence, so they are not claims on an answer.
+    turns: the verifier's maximum number of turns (paper: 4); after the last, the answerer is asked anyway. missing: what a reply without
+    a verdict means (paper: yes). The verifier's verdicts are about evidence, so they are not claims about an answer.
     """
 
     turns: int = 4

@@ -26,11 +26,11 @@ class SearchAnswer:
     """The searcher reasons and searches until it says `<stop>` or has used its turns; the generator sees the question and the
     passages, never the searcher's words.
 
-    turns: searches at most (paper: 4). abstain: the generator may answer `unknown` (paper: in training, not at test).
-    every_turn: the generator is asked after every search, so that each turn's progress can be paid (paper: training of the
-    searcher). tag: around the reasoning (paper: `think`; `reason` for Qwen3, which reserves the other). unparseable: what a
-    searcher's reply with neither tag means. given: passages instead of a searcher, as for hard positives: an episode's own
-    passages and distractors from a search for the question itself.
+    turns: maximum number of searches (paper: 4). abstain: the generator may answer `unknown` (paper: in training, not at test).
+    every_turn: the generator is asked after every search, so that each turn's progress can be rewarded (paper: training of the
+    searcher). tag: the tag around the reasoning (paper: `think`; `reason` for Qwen3, which reserves `think`). unparseable: what
+    a searcher's reply with neither tag means. given: passages that replace the searcher, for example for hard positives: an
+    episode's own passages and distractors from a search for the question itself.
     """
 
     turns: int = 4
@@ -81,7 +81,7 @@ class SearchAnswer:
         return answer
 
     def _query(self, said: str) -> str | None:
-        """The query; "" for `<stop>`; None for neither. Of both, what comes first counts."""
+        """The query; "" for `<stop>`; None for neither. If there are both, the first counts."""
         stop, search = said.find("<stop>"), said.find("<search>")
         if stop >= 0 and (search < 0 or stop < search):
             return ""

@@ -20,9 +20,9 @@ VERIFY = (
 
 @dataclass(frozen=True)
 class SolveVerify:
-    """The solver solves, the verifier approves or rejects; rejected, the solver sees both texts and solves again.
+    """The solver solves, the verifier approves or rejects; after a rejection the solver sees both texts and solves again.
 
-    loops: solutions at most (paper: 2); the last one is not verified. missing: what a reply without a verdict means (paper:
+    loops: maximum number of solutions (paper: 2); the last one is not verified. missing: what a reply without a verdict means (paper:
     approve).
     """
 

@@ -1,7 +1,7 @@
-"""Swarm: an orchestrator whose five sub-decisions are asks of their own (orchestration-trace survey, arXiv 2605.02801).
+"""Swarm: an orchestrator whose five sub-decisions are separate asks (orchestration-trace survey, arXiv 2605.02801).
 
 O1 how many workers to spawn, O2 what to delegate to whom, O3 who reads whose report, O4 how to aggregate, O5 when to stop.
-Each is a role, so each can have a policy, a reward and a control of its own, or share one with the others.
+Each is a role, so each can have its own policy, reward and control, or share them with the others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COMMUNICATE = "Problem: {question}\n{reports}\nWho should read whose report? Lin
 STOP = "Problem: {question}\nRound {round} of {rounds} is over.\n{reports}\nIs the team done? Reply stop or continue."
 AGGREGATE = "Problem: {question}\n{reports}\nWrite the team's final answer. {form}"
 _T = TypeVar("_T")
-Deciding = Generator[Any, Any, _T]  # a part of a talk, and what it comes to
+Deciding = Generator[Any, Any, _T]  # a part of a talk, and its result
 _PART = re.compile(r"(?m)^[ \t*#-]{0,8}(worker_[0-9]{1,3})[ \t*]{0,4}:[ \t]{0,4}(\S[^\n]{0,2000})")
 _LINK = re.compile(r"(worker_[0-9]{1,3})[ \t]{0,4}->[ \t]{0,4}(worker_[0-9]{1,3}|all)\b")
 _LETTER = re.compile(r"(?m)^[ \t]{0,8}TO[ \t]{1,4}(worker_[0-9]{1,3})[ \t]{0,4}:[ \t]{0,4}(\S[^\n]{0,2000})")
@@ -37,12 +37,13 @@ _LETTER = re.compile(r"(?m)^[ \t]{0,8}TO[ \t]{1,4}(worker_[0-9]{1,3})[ \t]{0,4}:
 
 @dataclass(frozen=True)
 class Swarm:
-    """Workers are hired, get their parts, work at once, may use tools and write to one another, and are dismissed; in the end
-    the aggregator answers.
+    """Workers are hired, get their parts, work at the same time, may use tools and write to one another, and are dismissed; at the
+    end the aggregator answers.
 
-    workers: hired at most in an episode. rounds: at most. tools: those of the task that workers may use, as in `("search",)`;
-    tool_calls: a worker's uses in a round at most. messages: False leaves O3 out, and workers' letters (`TO worker_k: ...`).
-    Unreadable decisions: one worker is hired if there is none; everybody gets the whole problem; nobody reads more; stop.
+    workers: maximum number hired in an episode. rounds: maximum number. tools: the task's tools that workers may use, as in
+    `("search",)`; tool_calls: a worker's maximum number per round. messages: False leaves out O3 and the workers' own messages
+    (`TO worker_k: ...`). If a decision cannot be read: O1 hires one worker if there is none, O2 gives everybody the whole
+    problem, O3 sends nobody a report, O5 stops.
     """
 
     workers: int = 4
@@ -133,7 +134,7 @@ class Swarm:
         return list(new)
 
     def _delegate(self, question: Question, alive: list[str], reports: dict[str, str]) -> Deciding[dict[str, str]]:
-        """O2. Returns each worker's part; who has none is not in it."""
+        """O2. Returns each worker's part; workers without one are not in it."""
         prompt = DELEGATE.format(question=question.text, alive=", ".join(alive), reports=_listed(reports))
         said = yield Ask("delegator_0", prompt, kind="decision")
         wanted = dict(_PART.findall(said[:20_000]))
@@ -161,14 +162,14 @@ class Swarm:
             tool, inside = wanted[0]
             found = yield UseTool(me, tool, {TOOL_ARGUMENTS[tool]: inside})
             said = yield Ask(me, f"<result>{found}</result>", fresh=False, kind="return")
-        if final_answer(said) is not None:  # a part of the work is no answer
+        if final_answer(said) is not None:  # a part of the work is not an answer
             yield Claim(me, said)
         return said
 
     def _communicate(
         self, question: Question, alive: list[str], reports: dict[str, str]
     ) -> Deciding[dict[str, list[str]]]:
-        """O3. Returns what each worker is to read next: what the communicator sends it, and letters from the others."""
+        """O3. Returns what each worker reads next: reports that the communicator sends it, and messages from other workers."""
         prompt = COMMUNICATE.format(question=question.text, reports=_listed(reports))
         said = yield Ask("communicator_0", prompt, infoset=(len(alive),), kind="decision")
         links = _LINK.findall(said[:20_000])
@@ -191,7 +192,7 @@ def _listed(reports: dict[str, str]) -> str:
 
 
 def _agree(texts: list[str]) -> str:
-    """Whether the workers' answers are one: "agree", "split", or "none" where somebody has no answer."""
+    """Whether the workers' answers are the same: "agree", "split", or "none" if a worker has no answer."""
     answers = [final_answer(text) for text in texts]
     if any(answer is None for answer in answers):
         return "none"

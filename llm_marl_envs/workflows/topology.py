@@ -21,9 +21,9 @@ DECIDE = "Your team's answers:\n{answers}\nDecide on the final answer."
 
 @dataclass(frozen=True)
 class Topology:
-    """In each round a linker picks one of six actions for each agent; their edges, less those that would close a cycle, say who
-    reads whom. Agents act in topological order, those at the same depth at once; each also sees its own last answer. A decider
-    answers from all of them.
+    """In each round a linker picks one of six actions for each agent; their edges, except those that would close a cycle, say who
+    reads whom. Agents act in topological order, those at the same depth at the same time; each also sees its own last answer. A
+    decider answers from all their answers.
 
     agents: the last is the analyzer, the others are solvers (release: 3). rounds: release 2 in training, 2 or 3 at test. An
     unreadable action is `solo_process`.

@@ -18,7 +18,7 @@ AGGREGATE = "Problem: {question}\n{candidates}\nWhich solution is right? End wit
 
 @dataclass(frozen=True)
 class Voting:
-    """`votes` generators solve the problem at once; the aggregator sees all solutions and chooses one by its number.
+    """`votes` generators solve the problem at the same time; the aggregator sees all solutions and chooses one by its number.
 
     fallback: what an unreadable choice means. "digit" (paper): the first digit in the reply if it names a candidate, else
     the first candidate; "first": the first candidate; "none": the team gives no answer.

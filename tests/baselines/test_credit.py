@@ -51,7 +51,7 @@ def test_a_lone_episode_gets_nothing():
 
 
 def test_dr_mas_counts_every_turn_of_an_agent():
-    """The generator speaks twice in an episode paid 1 and once in one paid 0: mu = 2/3, sigma^2 = (2 (1/3)^2 + (2/3)^2) / 2 = 1/3."""
+    """The generator speaks twice in an episode with reward 1 and once in one with reward 0: mu = 2/3, sigma^2 = (2 (1/3)^2 + (2/3)^2) / 2 = 1/3."""
     batch = [episode(0, 1.0, "geg"), episode(0, 0.0, "ge")]
     credit = agent_relative(batch)
     sigma = (1 / 3) ** 0.5

@@ -127,7 +127,7 @@ def test_only_sampled_tokens_get_a_gradient(model, samples):
 
 
 def test_a_planted_echo_of_a_tool_is_not_trained_on(policies, model):
-    """Two samples that differ only in who said the middle: sampled by the agent, or put there by a tool."""
+    """Two samples that differ only in the origin of the middle: sampled by the agent, or returned by a tool."""
     ids = tuple(range(20, 40))
     said = Sample("p", "r", ids, (Span(5, 15, 1.0, (-5.0,) * 10), Span(15, 20, 1.0, (-5.0,) * 5)))
     tool = Sample("p", "r", ids, (Span(15, 20, 1.0, (-5.0,) * 5),))

@@ -1,4 +1,4 @@
-"""Batched rollouts: the width changes nothing, forks keep what was lived, failures are set apart."""
+"""Batched rollouts: the width changes nothing, forks keep the earlier turns, failures are separate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every method must raise the probability of the reply that is paid, and a copy with its sign flipped must not."""
+"""Every method must raise the probability of the reply that is rewarded, and a copy with its sign flipped must not."""
 
 from __future__ import annotations
 

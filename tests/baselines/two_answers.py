@@ -1,4 +1,4 @@
-"""The smallest team problem: two agents say A or B, and only A from both is paid. With a micro model that begins at even odds."""
+"""The smallest team problem: two agents say A or B, and only A from both is rewarded. With a micro model that starts with equal probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every benchmark keeps its card's word: on its own example rows, in a folder in the hub's layout."""
+"""Every benchmark does what its card says: on its own example rows, in a folder in the hub's layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cards in docs are what the code makes of itself now."""
+"""The cards in docs are up to date with the code."""
 
 from __future__ import annotations
 

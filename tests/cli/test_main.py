@@ -43,7 +43,7 @@ def test_envs_lists_and_explains(run):
         (["play", "arithmetic/solo-v0", "--split", "tests"], ["no split", "'test'"]),
         (["play", "arithmetic/solo-v0", "--problem", "900000", "--random"], ["no problem", "0 to 499"]),
         (["play", "arithmetic/solo-v0", "--seat", "solver_0"], ["no agent", "generator_0"]),
-        (["play", "arithmetic/solo-v0", "--script", "/nowhere/replies.txt"], ["no script", "one reply a line"]),
+        (["play", "arithmetic/solo-v0", "--script", "/nowhere/replies.txt"], ["no script", "one reply per line"]),
         (["score", "/nowhere/traces.jsonl"], ["/nowhere/traces.jsonl", "No such file"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""What counts as a reply's final number. Every table row is a promise to whoever reads a score."""
+"""What counts as a reply's final number. Every table row is a promise to the readers of a score."""
 
 from fractions import Fraction as F
 from time import process_time

@@ -1,4 +1,4 @@
-"""Short answers: the official measures by a second implementation, what a reply answers, what must never be paid."""
+"""Short answers: the official measures by a second implementation, what a reply answers, what must never score."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_abstentions():
     assert grade_span(Gold(("The Unknown",)), "unknown").value == 1.0, "where it is the gold answer it is one"
 
 
-# What must never be paid.
+# What must never score.
 @pytest.mark.parametrize("name", list(hostile(("Rush",))))
 def test_hostile_replies_are_not_paid(name):
     for golds in (

@@ -221,7 +221,7 @@ def test_failed_episodes_are_counted_apart(tmp_path, monkeypatch):
 def test_a_step_or_sample_that_is_no_number_is_refused(tmp_path, meta):
     row = only(score([written(tmp_path / "a.jsonl", *solo("+"), *solo("+", entry="a.jsonl", **meta))]))
     assert (row.problems, row.refused) == (1, 1)
-    assert "is no whole number" in row.reasons[0]
+    assert "is not a whole number" in row.reasons[0]
 
 
 def test_a_folder_means_its_evaluations_or_else_all_traces(tmp_path):

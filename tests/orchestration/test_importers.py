@@ -24,11 +24,11 @@ from transcript_samples import (
 # OpenAI-style message logs.
 
 
-@pytest.mark.parametrize("lines", ["one message a line", "one list", "messages", "request and response"])
+@pytest.mark.parametrize("lines", ["one message per line", "one list", "messages", "request and response"])
 def test_a_tool_loop(tmp_path, lines):
     path = tmp_path / "weather.json"
     match lines:
-        case "one message a line":
+        case "one message per line":
             write(path, *WEATHER)
         case "one list":
             path.write_text(json.dumps(WEATHER, indent=1))

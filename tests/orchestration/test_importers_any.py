@@ -1,4 +1,4 @@
-"""Transcripts of whatever layout: told apart, bad files said, damaged records never raise."""
+"""Transcripts of any layout: the layout is recognised, bad files are reported, damaged records never raise."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_bad_files_are_said(tmp_path):
     with pytest.raises(TranscriptError, match=r"cannot read .*none\.jsonl: No such file"):
         read(tmp_path / "none.jsonl")
     (tmp_path / "text.jsonl").write_text("hello\nthere\n")
-    with pytest.raises(TranscriptError, match="holds no JSON"):
+    with pytest.raises(TranscriptError, match="contains no JSON"):
         read(tmp_path / "text.jsonl")
     with pytest.raises(TranscriptError, match=r"no known layout\. Expected messages with role"):
         read(write(tmp_path / "other.jsonl", {"a": 1}, {"b": 2}))
@@ -35,7 +35,7 @@ def test_bad_files_are_said(tmp_path):
         read(write(tmp_path / "other.jsonl", {"a": 1}, {"b": 2}), "codex")
     with (
         pytest.warns(UserWarning, match="left out"),
-        pytest.raises(TranscriptError, match=r"no transcripts under .*none.*: .*holds no JSON|no known layout"),
+        pytest.raises(TranscriptError, match=r"no transcripts under .*none.*: .*contains no JSON|no known layout"),
     ):
         read(tmp_path)
     (tmp_path / "empty").mkdir()

@@ -12,7 +12,7 @@ from llm_marl_envs.task import Question
 
 
 def test_a_voter_that_nobody_reads_rides_free():
-    """A voter's empty reply says nothing to anybody."""
+    """Nobody reads a voter's empty reply."""
     session = Session(Play(make_workflow("voting"), Question("q", "What is 3 + 4?")))
     for text in ("It is \\boxed{7}", "I say \\boxed{8}", "", "Solution 1"):
         session.reply(text)

@@ -137,7 +137,7 @@ def test_a_question_rests_on_its_articles_and_on_each_of_them():
 
 
 def test_no_question_of_one_hop_names_its_answer():
-    """In a small world somebody named after a city was born there: that is not asked."""
+    """In a small world, somebody named after a city was born there: this is not asked."""
     namesakes = 0
     for seed in range(20):
         task = Atlas(seed=seed, size=100, max_hops=1)

@@ -38,7 +38,7 @@ TAMPERING = {
     "reads its parent": "import os\nfor p in ('/proc/%d/mem' % os.getppid(), '/proc/self/environ', '/proc/1/cmdline'):\n"
     "    try: open(p, 'rb').read(100)\n    except OSError: pass",
 }
-# What ends the program early, or answers with what is none.
+# Programs that end early, or return something that is not an answer.
 LYING = {
     "exits 0 at once": "import sys\nsys.exit(0)",
     "exits 0 without a word": "import os\nos._exit(0)",

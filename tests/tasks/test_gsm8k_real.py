@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def scripted(workflow: str, solution: str) -> tuple[str, ...]:
-    """What the team says when whoever solves says `solution`, and everybody else agrees at once."""
+    """The team's answer if the agent that solves says `solution`, and all others agree at once."""
     return {
         "solo": (solution,),
         "eval_opt": (solution, "\\boxed{Correct}"),

@@ -1,4 +1,4 @@
-"""No grader can be talked into paying: one list of undeserving replies, over all tasks."""
+"""No grader gives a score to a reply that does not deserve it: one list of such replies, for all tasks."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def graded(task: Task, problem: Problem, reply: str, kind: str = "answer") -> Sc
     return score
 
 
-def paid(task: Task, problem: Problem) -> list[str]:
-    """What of the pack is paid; items of a program's own CPU time are short here, so that time counts too."""
+def wrongly_scored(task: Task, problem: Problem) -> list[str]:
+    """The replies of the list that score above 0; limits on a program's CPU time are short here, so that time counts too."""
     found = []
     for name, reply in pack(task, problem):
         score = graded(task, problem, reply)
         if score.value != 0.0:
             found.append(
-                f"{problem.question.id}: {name}: {reply[:80]!r} is paid ({score}); gold {golds_of(problem)[:3]}"
+                f"{problem.question.id}: {name}: {reply[:80]!r} scores above 0 ({score}); gold {golds_of(problem)[:3]}"
             )
     return found
 
@@ -73,7 +73,7 @@ def paid(task: Task, problem: Problem) -> list[str]:
 def test_the_pack_is_worth_nothing(name, example_dir):
     task = warmed(name, str(example_dir))
     problems = task.problems(task.splits[-1])
-    assert not [line for problem in problems[:3] for line in paid(task, problem)]
+    assert not [line for problem in problems[:3] for line in wrongly_scored(task, problem)]
 
 
 @pytest.mark.skipif(not DATA, reason="LLM_MARL_DATA is not set")
@@ -82,7 +82,7 @@ def test_the_pack_is_worth_nothing_on_real_problems(name):
     task = warmed(name, None)
     problems = task.problems(task.splits[-1])
     sample = problems[:: max(1, len(problems) // (4 if name in CODE else 12))]
-    assert not [line for problem in sample for line in paid(task, problem)]
+    assert not [line for problem in sample for line in wrongly_scored(task, problem)]
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -153,7 +153,7 @@ def test_graders_never_raise_and_are_never_slow(name, example_dir, reply, kind):
 
 @dataclass(frozen=True)
 class Generous(Arithmetic):
-    """Planted: pays for an answer anywhere in a reply."""
+    """Planted: scores 1 for an answer anywhere in a reply."""
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return Score(float(str(problem.gold) in (text or "")), "contained")
@@ -177,7 +177,7 @@ class LastBox(Arithmetic):
 )
 def test_the_pack_catches_generous_graders(task, caught):
     problem = task.problems("train")[0]
-    found = {line.split(": ")[1] for line in paid(task, problem)}
+    found = {line.split(": ")[1] for line in wrongly_scored(task, problem)}
     assert caught <= found
 
 

@@ -75,7 +75,7 @@ def test_hostile_replies_are_not_paid(name):
 
 @pytest.mark.parametrize("name", SIZES)
 def test_another_questions_answer_is_wrong(name):
-    """Paid only where the two questions share an answer."""
+    """It scores only if the two questions share an answer."""
     task, problems = make_task(name, DATA), problems_of(name)
     for problem, other in zip(problems, problems[1:] + problems[:1], strict=True):
         ours = {" ".join(second_normal(answer)) for answer in problem.gold.answers}
@@ -129,7 +129,7 @@ def corpus_questions() -> Iterator[tuple[str, dict]]:
 
 
 def test_the_shared_corpus_agrees():
-    """Its questions, derived apart, have our gold answers, and its supporting paragraphs are graded as ours are."""
+    """Its questions, derived separately, have our gold answers, and its supporting paragraphs are graded like ours."""
     folder = Path(DATA or "") / "multihop_corpus"
     if not folder.is_dir():
         pytest.skip("LLM_MARL_DATA has no multihop_corpus folder")

@@ -1,4 +1,4 @@
-"""Snippets: every problem is what its words say, told apart by its examples, in a split of its own."""
+"""Snippets: every problem does what its words say, differs from others in its examples, and is in one split only."""
 
 from __future__ import annotations
 

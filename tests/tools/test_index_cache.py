@@ -1,4 +1,4 @@
-"""The cache of indexes is either right or built anew, whoever else is at it."""
+"""The cache of indexes is either right or rebuilt, even if other processes use it at the same time."""
 
 from __future__ import annotations
 

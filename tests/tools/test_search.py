@@ -1,4 +1,4 @@
-"""The search tool in play: what an agent reads, and what becomes of episodes whose search cannot run."""
+"""The search tool in play: what an agent reads, and how episodes end whose search cannot run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an edit of a trace is worth to its author: caught by digests, and, where these were made anew, by replay and grading."""
+"""Which edits of a trace are caught: by digests, and, if these were recomputed, by replay and grading."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def episodes() -> list[Trace]:
 
 
 def edited(data: dict, kind: str, rng: Random) -> bool:
-    """Make one edit of a trace's JSON; False where there is nothing of the kind to edit."""
+    """Make one edit of a trace's JSON; False if there is nothing of this kind to edit."""
     events = data["events"]
     asks = [e for e in events if e["event"] == "Ask"]
     tools = [e for e in events if e["event"] == "UseTool"]
@@ -130,7 +130,7 @@ def test_no_single_edit_passes_the_digests(counts):
 
 
 def test_what_replay_and_grading_catch_where_digests_were_made_anew(counts):
-    """Replies and tools' results are the attacker's to invent, as long as what follows from them is what stands there."""
+    """An attacker can invent replies and tool results if the later events in the trace follow from them."""
     shares = {kind: count["replay and grading"] / EDITS for kind, count in counts.items()}
     for kind, share in shares.items():
         print(f"{kind:14} {share:.1%}")

@@ -1,4 +1,4 @@
-"""The record of an episode: it comes back bit for bit, is re-lived, and no single edit goes unnoticed."""
+"""The record of an episode: it comes back bit for bit, is replayed, and every single edit is noticed."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_trace_comes_back_bit_for_bit(trace):
     assert pickle.loads(pickle.dumps(trace)) == trace
 
 
-def test_a_trace_is_relived(trace):
+def test_a_trace_is_replayed(trace):
     for one in (trace, Trace.from_json(trace.to_json())):
         session = one.session()
         assert tuple(session.events) == trace.events
@@ -268,7 +268,7 @@ def test_the_first_wrong_event_is_named():
         Trace.from_json(json.dumps(data)).session()
 
 
-# An attacker who makes the digests anew: replay still catches what the workflow would not have produced.
+# An attacker who recomputes the digests: replay still catches what the workflow would not have produced.
 
 
 def _replaced(trace: Trace, i: int, call: Any) -> tuple[Event, ...]:
@@ -280,7 +280,7 @@ def _first(trace: Trace, kind: type) -> tuple[int, Any]:
 
 
 def forgeries(trace: Trace) -> dict[str, dict[str, Any]]:
-    """Everything that a trace of `Crew` or `EvalOpt` cannot have, by what was done."""
+    """Impossible traces of `Crew` and `EvalOpt`, by the kind of change."""
     forged: dict[str, dict[str, Any]] = {
         "answer": {"answer": "42"},
         "no answer": {"answer": None},

@@ -1,4 +1,4 @@
-"""Damaged traces: whatever stands in a line, it is a trace that can be looked at, or a TraceError; never anything else."""
+"""Damaged traces: any line is either a trace that can be shown, or a TraceError; never anything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces of older versions: read, replayed and graded as ever."""
+"""Traces of older versions: read, replayed and graded as before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds is verified, and every way of claiming more than was played is refused with a reason."""
+"""Correct traces are verified, and every trace that claims more than was played is refused with a reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def played(*replies: str, problem: int = 0, env_id: str = "arithmetic/solo-v0", 
 
 
 def forged(trace: Trace, **changes) -> Trace:
-    """The trace with some claims changed and all digests made anew, as read back from its line."""
+    """The trace with some claims changed and all digests recomputed, as read back from its line."""
     return Trace.from_json(replace(trace, **changes, digests=()).to_json())
 
 

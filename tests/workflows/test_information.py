@@ -54,7 +54,7 @@ def test_a_prompt_holds_only_what_was_said_in_earlier_waves(name, knobs):
 
 
 def test_marks_do_travel():
-    """The test above sees something: in most workflows with more than one role, replies reach later prompts."""
+    """The test above can fail: in most workflows with more than one role, replies reach later prompts."""
     reached = {
         name
         for name, knobs in GRID

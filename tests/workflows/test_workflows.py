@@ -30,7 +30,7 @@ def test_the_protocol_holds_for_every_knob(name, knobs):
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_every_fork_of_a_thousand_episodes_is_its_parents_past(name):
-    """At every turn, pickled or not; given the rest of the replies, each comes to the same end."""
+    """At every turn, pickled or not: with the rest of the replies, each fork ends the same."""
     workflow, forks = make_workflow(name), 0
     for seed in range(1000):
         parent = play_randomly(workflow, seed)

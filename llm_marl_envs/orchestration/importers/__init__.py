@@ -20,11 +20,11 @@ LAYOUTS: dict[str, Any] = {"claude_code": claude_code, "codex": codex, "openai":
 
 
 def read_transcript(path: str | Path, layout: str = "auto") -> Iterator[View]:
-    """The episodes of a transcript file, or of all transcripts under a folder. Logs of sub-agents, where a layout keeps them in
-    files of their own, are found and belong to the session that spawned them.
+    """The episodes of a transcript file, or of all transcripts under a folder. If a layout keeps logs of sub-agents in separate
+    files, they are found and added to the session that spawned them.
 
-    Raises TranscriptError for a file that cannot be read, or in which nothing was understood (in a folder it is left out with a
-    warning, unless it holds nothing else), and UnknownName for a layout that is none.
+    Raises TranscriptError for a file that cannot be read or in which nothing was understood (in a folder, it is left out with a
+    warning, unless there is no other), and UnknownName for an unknown layout.
     """
     if layout != "auto" and layout not in LAYOUTS:
         raise UnknownName("transcript layout", layout, ["auto", *LAYOUTS])
@@ -48,7 +48,7 @@ def read_transcript(path: str | Path, layout: str = "auto") -> Iterator[View]:
 
 
 def _read(file: Path, layout: str, *, alone: bool = True) -> Iterator[View]:
-    """The episodes of one file; if it is not read alone, those of sub-agents' files come with the session that spawned them."""
+    """The episodes of one file; if it is read as part of a folder, sub-agents' files come with the session that spawned them."""
     source = read_source(file)
     layout = layout if layout != "auto" else sniff(source)
     reader = LAYOUTS[layout]
@@ -58,18 +58,18 @@ def _read(file: Path, layout: str, *, alone: bool = True) -> Iterator[View]:
     if not views:
         many = len(source.records)
         raise TranscriptError(
-            f"nothing in {file} was understood: its {many} records are none of the layout {layout}. {_EXPECTED}"
+            f"nothing in {file} was understood: none of its {many} records has the layout {layout}. {_EXPECTED}"
         )
     yield from views
 
 
 def sniff(source: TranscriptFile) -> str:
-    """The layout of a transcript, by its first records; message logs are what is left when nothing tells another. Raises
-    TranscriptError if they are of none."""
+    """The layout of a transcript, from its first records; message logs are tried last. Raises TranscriptError if they have no
+    known layout."""
     scores = {name: sum(map(reader.is_record, source.records[:50])) for name, reader in LAYOUTS.items()}
     best = max(scores, key=lambda name: (name != "openai" and scores[name] > 0, scores[name]))
     if not scores[best]:
-        raise TranscriptError(f"{source.path} is a transcript of no known layout. {_EXPECTED}")
+        raise TranscriptError(f"{source.path} has no known transcript layout. {_EXPECTED}")
     return best
 
 

@@ -1,7 +1,7 @@
 """Claude Code sessions: `<session>.jsonl`, with sub-agents in the same file (`isSidechain`) or in `agent-<id>.jsonl` files.
 
-What `claude -p --output-format stream-json` prints is read, too; there, `parent_tool_use_id` tells whose a record is.
-Sub-agents' files stand beside the session's or in `<session>/subagents`. A sub-agent belongs to the call of `Task` or `Agent` whose
+The output of `claude -p --output-format stream-json` is read, too; there, `parent_tool_use_id` tells which agent a record
+belongs to. Sub-agents' files are beside the session's or in `<session>/subagents`. A sub-agent belongs to the call of `Task` or `Agent` whose
 result names its `agentId`, or whose prompt is its first message; its `.meta.json`, where there is one, names the call.
 """
 
@@ -143,13 +143,13 @@ class _Logs:
             spawned = _Conversation(self, agent, names, steps)
             queue += [child for child in spawned.children if child not in done and child in self.of]
             self.skipped += spawned.skipped
-        for agent in [agent for agent in self.of if agent not in done]:  # nobody is seen to have called it
+        for agent in [agent for agent in self.of if agent not in done]:  # no call of it was found
             names.setdefault(agent, f"agent_{agent[:8]}")
             self.skipped += _Conversation(self, agent, names, steps).skipped
         return steps, self.skipped
 
     def _match_results(self) -> None:
-        """Which call started which sub-agent, as the calls' results tell."""
+        """Find which call started which sub-agent, from the calls' results."""
         for records in self.of.values():
             for _, record in records:
                 message, result = record.get("message"), record.get("toolUseResult")
@@ -173,7 +173,7 @@ class _Conversation:
         self.spawned: dict[str, str] = {}  # call id -> name
         self.counted: set[str] = (
             set()
-        )  # messages whose tokens were: each block of a message is a record with the same usage
+        )  # messages whose tokens were counted: each block of a message is a record with the same usage
         self.skipped = 0
         first = True
         for place, record in logs.of[agent]:

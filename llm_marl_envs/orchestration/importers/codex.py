@@ -1,8 +1,8 @@
 """Codex sessions: `rollout-*.jsonl` files of records with a type and a payload; older ones without the payload.
 
-A sub-agent has a file of its own, whose `session_meta` names its parent thread; the parent's `spawn_agent` call returns its
-thread id. Files in the same folder are looked through for sub-agents. What is sent to a sub-agent later is a message to it. What
-`codex exec --json` prints is read, too.
+A sub-agent has its own file, whose `session_meta` names its parent thread; the parent's `spawn_agent` call returns its thread
+id. Sub-agents are looked for in the files of the same folder. A text sent to a sub-agent later is a message to it. The output
+of `codex exec --json` is read, too.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def is_record(record: Any) -> bool:
 
 
 def is_part(source: TranscriptFile) -> bool:
-    """Whether a file is a sub-agent's own, and its parent's file is beside it."""
+    """Whether a file is a sub-agent's, with its parent's file in the same folder."""
     parent = _meta(source)[1]
     return parent is not None and any(_meta_of(path)[0] == parent for path in _beside(source.path))
 
@@ -137,7 +137,7 @@ class _Thread:
     ):
         self.names, self.me, self.top = names, me, inherited is None
         self.calls: dict[str, tuple[str, Any]] = {}
-        self.waits: dict[str, str] = {}  # call id of a spawn -> what it was told
+        self.waits: dict[str, str] = {}  # call id of a spawn -> the text it was given
         self.skipped = 0 if self.top else source.skipped
         self.told = False
         self.finished: set[str] = set()
@@ -227,7 +227,7 @@ class _Thread:
         ):
             if self.top or self.told:
                 yield Step("human", self.me, text, time)
-            self.told = True  # a sub-agent's first message is its task, which its spawn tells
+            self.told = True  # a sub-agent's first message is its task, which its spawn already has
 
     def _output(self, item: dict[str, Any], key: str, time: float | None) -> Iterator[Step]:
         tool, args = self.calls.get(key, ("", None))

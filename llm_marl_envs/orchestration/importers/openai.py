@@ -1,7 +1,7 @@
-"""OpenAI-style message logs: messages with roles and tool calls, of one agent or, by their names, of several.
+"""OpenAI-style message logs: messages with roles and tool calls, of one agent or of several with names.
 
-One conversation is a list of messages, `{"messages": [...]}`, or one message a line; a file with several `{"messages": ...}` lines
-holds several. Agents are told apart by `name` (or `agent`, `sender`), and all hear what is said. Items of the Responses API
+One conversation is a list of messages, `{"messages": [...]}`, or one message per line; a file with several `{"messages": ...}` lines
+holds several. Agents are distinguished by `name` (or `agent`, `sender`), and all read every message. Items of the Responses API
 (`function_call`, `function_call_output`) are read, too, and so are the messages of ShareGPT (`from`, `value`), LangChain (`type`) and
 AutoGen (`source`). A call of a tool named `transfer_to_x` hands over to x.
 """

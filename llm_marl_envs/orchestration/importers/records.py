@@ -1,4 +1,4 @@
-"""What the readers of transcripts share: records from files, steps of agents, and the orchestration data made of them."""
+"""The common part of the transcript readers: records from files, steps of agents, and the orchestration data made from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, Recur
 
 @dataclass(slots=True)
 class TranscriptFile:
-    """A transcript file: its JSON records, and how many lines were none."""
+    """A transcript file: its JSON records, and the number of lines that are not JSON."""
 
     path: Path
     records: list[Any]
@@ -29,8 +29,8 @@ class TranscriptFile:
 
 
 def read_source(path: Path) -> TranscriptFile:
-    """The records of a JSON or JSON-lines file. Lines that are no JSON are counted; a torn last line is one of them. Raises
-    TranscriptError if the file cannot be read or holds no JSON at all."""
+    """The records of a JSON or JSON-lines file. Lines that are not JSON, including a torn last line, are counted. Raises
+    TranscriptError if the file cannot be read or contains no JSON at all."""
     try:
         text = path.read_text("utf-8-sig", errors="replace")
     except OSError as bad:
@@ -50,20 +50,20 @@ def read_source(path: Path) -> TranscriptFile:
             except (ValueError, RecursionError):
                 source.skipped += 1
     if not source.records:
-        raise TranscriptError(f"{path} holds no JSON: expected one JSON value, or one object a line")
+        raise TranscriptError(f"{path} contains no JSON: expected one JSON value, or one object per line")
     return source
 
 
 @dataclass(slots=True)
 class Step:
-    """Something an agent did. say: its words. human: a person's words to it. call and result: of a tool, paired by `key`. spawn:
-    it starts the agent `to`, and text is the task. done: the agent `to` gives its result back to it.
+    """One action of an agent. say: its words. human: a person's words to it. call and result: of a tool, paired by `key`. spawn:
+    it starts the agent `to`, and `text` is the task. done: the agent `to` returns its result to it.
     """
 
     kind: Literal["say", "human", "call", "result", "spawn", "done"]
     agent: str
     text: str = ""
-    time: float | None = None  # seconds, when it was over
+    time: float | None = None  # seconds; the end of the step
     tool: str = ""
     args: Any = None
     key: str = ""
@@ -76,8 +76,8 @@ class Step:
 def imported(steps: Iterable[Step], *, id: str, system: str, layout: str, skipped: int = 0) -> View | None:
     """The orchestration data of an episode; None if nothing happened in it.
 
-    Steps are taken in the order of their times, or as they come where there are none. A step begins when the last one that its
-    agent waited for was over, so a model's reply lasts from its prompt's end to its own.
+    Steps are taken in the order of their times, or in file order if there are none. A step begins when the last step that its
+    agent waited for ended, so a model's reply lasts from the end of its prompt to its own end.
     """
     steps = list(steps)
     if not steps:
@@ -93,7 +93,7 @@ def imported(steps: Iterable[Step], *, id: str, system: str, layout: str, skippe
 
 
 def _timed(steps: list[Step]) -> list[Step]:
-    """By time, where there are times: a step without one stands where the step before it does."""
+    """The steps by time, if there are times: a step without one gets the time of the step before it."""
     latest = next((step.time for step in steps if step.time is not None), None)
     if latest is None:
         return sorted(steps, key=lambda step: step.place)
@@ -143,7 +143,7 @@ class _Episode:
         self._tell(place, step)
 
     def _human(self, step: Step) -> None:
-        if step.agent in self.latest:  # a person speaks up after what the agent did last
+        if step.agent in self.latest:  # a person speaks after the agent's last event
             self.inbox[USER] = [(self.latest[step.agent], "causal")]
         place = self.add("human_intervention" if self.events else "message", USER, step)
         self.events[place].to = step.agent
@@ -185,7 +185,7 @@ class _Episode:
         self.inbox.setdefault(step.to, []).append((place, "causal"))
 
     def _done(self, step: Step) -> None:
-        """The agent's last words are its result; without a log of its own, the result itself stands for them."""
+        """The agent's last message is its result; if the agent has no log, the result is added as its message."""
         last = self.latest.get(step.to)
         if last is None or self.events[last].type != "message":
             last = self.add("return", step.to, step, lasts=True)
@@ -210,7 +210,7 @@ class _Episode:
 
 
 def seconds_of(value: Any) -> float | None:
-    """A time stamp (ISO 8601, or seconds or milliseconds since 1970) in seconds; None if it is none."""
+    """A time stamp (ISO 8601, or seconds or milliseconds since 1970) in seconds; None if it is not a time stamp."""
     if isinstance(value, str):
         try:
             return datetime.fromisoformat(value).timestamp()
@@ -240,7 +240,7 @@ def text_of(content: Any) -> str:
 
 
 def count(usage: Any, *names: str) -> int:
-    """The sum of those counts of a usage record that are there."""
+    """The sum of the named counts of a usage record; missing ones count 0."""
     if not isinstance(usage, dict):
         return 0
     found = (usage.get(name) for name in names)
@@ -248,7 +248,7 @@ def count(usage: Any, *names: str) -> int:
 
 
 def parsed(text: Any) -> Any:
-    """A tool's arguments: JSON in a string is unpacked."""
+    """A tool's arguments: JSON in a string is parsed."""
     if isinstance(text, str):
         try:
             return json.loads(text)

@@ -1,1 +1,1 @@
-"""What the tasks of one family share: reading rows, grading, tools."""
+"""Code shared by the tasks of a family: reading rows, grading, tools."""

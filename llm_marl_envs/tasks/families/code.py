@@ -1,7 +1,7 @@
-"""What code tasks share: the checks a program must pass, grading by them, and the tools of agents that write programs.
+"""The common part of code tasks: the checks a program must pass, grading by them, and the tools of agents that write programs.
 
-Verdicts are never made where the program runs. Asserts run in a process of their own, which asks the program for values
-(`Sandbox.examine`); what a program prints is compared here. So nothing a program does to its interpreter changes a grade.
+Verdicts are never decided in the process that runs the program. Asserts run in a separate process, which asks the program for
+values (`Sandbox.examine`); a program's output is compared here. So nothing a program does to its interpreter changes a grade.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ SHOWN = 4_000  # characters of a tool's answer
 
 @dataclass(frozen=True, slots=True)
 class Asserts:
-    """Python text that must run to its end. Names that it reads and does not define are the program's."""
+    """Python text that must run to its end. Names that it uses but does not define come from the program."""
 
     text: str
-    taken: tuple[str, ...] = ()  # names of the program that would otherwise be Python's own
-    name: str = ""  # what a failure is reported as; else the line that failed
+    taken: tuple[str, ...] = ()  # built-in names that the program redefines
+    name: str = ""  # the name under which a failure is reported; "": the line that failed
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What a program is given on its standard input, and what it must then print."""
+    """The standard input of a program, and the output that it must print."""
 
     stdin: str
     stdout: str
@@ -64,7 +64,7 @@ class Checks:
 def grade_program(checks: Checks, text: str | None, kind: str, cpu_s: float, numpy: bool = False) -> Score:
     """1 if the reply's program passes all checks, each within `cpu_s` seconds of CPU time; else 0, and which failed.
 
-    Raises ToolFailed where no sandbox could run the program: nothing is known about it then.
+    Raises ToolFailed if no sandbox could run the program: then nothing is known about it.
     """
     if kind != "answer":
         return Score(0.0, f"this task grades answers, not {kind}")
@@ -126,7 +126,7 @@ def clip(text: str, longest: int = SHOWN) -> str:
 
 
 class CodeTask(Protocol):
-    """What the tools need of a task."""
+    """What the tools need from a task."""
 
     @property
     def cpu_s(self) -> float: ...
@@ -135,7 +135,7 @@ class CodeTask(Protocol):
 
 
 def tools_of(task: CodeTask, numpy: bool = False) -> Mapping[str, Tool]:
-    """`python` and `run_examples`, both stateless. They raise ToolFailed where no sandbox could run a program."""
+    """`python` and `run_examples`, both stateless. They raise ToolFailed if no sandbox could run a program."""
 
     def python(code: str) -> ToolResult:
         """Run a program (fenced or not) and return what it prints, or why it was stopped."""
@@ -171,7 +171,7 @@ def _too_long(program: str) -> ToolResult:
 
 
 def checks_of(task: CodeTask, question: Question) -> Checks:
-    """The checks of the problem that a question belongs to. Raises ToolFailed for a question that is none of the task's."""
+    """The checks of the problem that a question belongs to. Raises ToolFailed for a question of another task."""
     split = question.id.split("/")[1] if question.id.count("/") >= 2 else ""
     try:
         return next(p.gold for p in task.problems(split) if p.question.id == question.id)
@@ -180,12 +180,12 @@ def checks_of(task: CodeTask, question: Question) -> Checks:
 
 
 def of_program(names: Iterable[str]) -> tuple[str, ...]:
-    """Those of a program's names that a test's text would otherwise take for Python's own."""
+    """The names of a program that are also built-in names: tests must take the program's."""
     return tuple(sorted({n for n in names if hasattr(builtins, n) or n in sys.stdlib_module_names}))
 
 
 def parse(text: str) -> ast.Module:
-    """A data set's text as Python, without the warnings that its old escapes give. Raises SyntaxError or ValueError."""
+    """A data set's text parsed as Python, without warnings about old escapes. Raises SyntaxError or ValueError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(text)
@@ -198,7 +198,7 @@ def defined_by(program: str) -> list[str]:
 
 
 def telling(test: str, taken: tuple[str, ...] = (), setup: str = "") -> Asserts:
-    """A check of one assert, which says what it got where it is `assert CALL == VALUE`."""
+    """A check with one assert; if that is `assert CALL == VALUE`, a failure says what the call returned."""
     try:
         body = parse(test).body
     except (SyntaxError, ValueError, RecursionError):
@@ -229,9 +229,9 @@ assert {test}, f"got {{_got!r:.200}}"
 
 
 def call_check(name: str, arguments: Sequence[Any], wanted: Any, wrapped: bool = False) -> Asserts:
-    """A call's result must equal `wanted`; with `wrapped` also what is in it, if it is a list of one thing.
+    """A call's result must equal `wanted`; with `wrapped`, if `wanted` is a list of one item, it may also equal that item.
 
-    Raises DataError for a name that is none.
+    Raises DataError for a name that is not an identifier.
     """
     if not name.isidentifier():
         raise DataError(f"expected the name of a function, got {name!r:.80}")
@@ -259,7 +259,7 @@ def with_starter(text: str, starter: str, function: str | None) -> str:
     return f"{text.rstrip()}\n\n{how}"
 
 
-# What LeetCode and the official harnesses import before a program.
+# The imports that LeetCode and the official harnesses put before a program.
 CONTEST_IMPORTS = """
 import bisect, collections, copy, functools, heapq, itertools, math, operator, random, re, string, sys
 from bisect import *
@@ -281,7 +281,7 @@ def _keyed(value: Any) -> Any:
 
 
 def literal(value: Any) -> str:
-    """JSON data as Python text: also infinities, and integers longer than Python reads in decimal digits."""
+    """JSON data as Python text, including infinities and integers with more digits than Python reads in decimal."""
     if isinstance(value, list):
         return f"[{', '.join(map(literal, value))}]"
     if isinstance(value, dict):

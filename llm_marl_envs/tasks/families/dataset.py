@@ -15,10 +15,10 @@ from llm_marl_envs.task import WHERE, Problem, Tool
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a reader should know of a benchmark before using it; docs/tasks/ is generated from it.
+    """What a reader should know about a benchmark before using it; docs/tasks/ is generated from it.
 
-    `splits` maps each split to its official size. `examples` are invented rows, at least one in each of the source's
-    layouts, each with `replies` that are right and `wrong` that are not: the card shows the first, the tests grade all.
+    `splits` maps each split to its official size. `examples` are invented rows, at least one for each of the source's
+    layouts, each with `right` and `wrong` replies: the card shows the first row, the tests grade all.
     """
 
     title: str
@@ -66,7 +66,7 @@ class DatasetTask:
         return load_rows(self.card.source, split, self.data_dir)
 
     def read(self, row: dict[str, Any], id: str) -> Problem | None:
-        """A row as a problem; None leaves the row out (say why in the card). Raises DataError for a row that makes no sense."""
+        """A row as a problem; None leaves the row out (say why in the card). Raises DataError for a malformed row."""
         raise NotImplementedError
 
 

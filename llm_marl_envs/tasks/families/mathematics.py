@@ -1,4 +1,4 @@
-"""What the mathematics benchmarks share: a row's question and answer as texts, and how they are asked and graded."""
+"""Code shared by the mathematics benchmarks: a row's question and answer as texts, the answer format, and grading."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANSWER = "Give the final answer in \\boxed{}."
 
 
 def text_of(row: dict[str, Any], field: str, id: str) -> str:
-    """A field that must be a text with something in it. Raises DataError."""
+    """A field that must be a non-empty text. Raises DataError otherwise."""
     value = row.get(field)
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{id}: expected a text in {field!r}, got {value!r:.80}")
@@ -26,7 +26,7 @@ def text_of(row: dict[str, Any], field: str, id: str) -> str:
 
 
 def answer_of(row: dict[str, Any], field: str, id: str) -> str:
-    """A field that holds an answer: a text or a number. Raises DataError."""
+    """A field with an answer: a text or a number. Raises DataError otherwise."""
     value = row.get(field)
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
         raise DataError(f"{id}: expected an answer (a text or a number) in {field!r}, got {value!r:.80}")
@@ -35,7 +35,7 @@ def answer_of(row: dict[str, Any], field: str, id: str) -> str:
 
 @dataclass(frozen=True)
 class NumberBenchmark(DatasetTask):
-    """Its answers are single numbers: graded exactly, as GSM8K is."""
+    """A benchmark whose answers are single numbers, graded exactly, like GSM8K."""
 
     def problem(self, id: str, question: str, answer: str) -> Problem:
         value = parse_number(answer)
@@ -50,7 +50,7 @@ class NumberBenchmark(DatasetTask):
 
 @dataclass(frozen=True)
 class MathBenchmark(DatasetTask):
-    """Its answers are expressions: graded by value, whatever their form."""
+    """A benchmark whose answers are expressions, graded by value in any form."""
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return grade_math(problem.gold, text, kind)

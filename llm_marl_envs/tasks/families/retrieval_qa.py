@@ -1,7 +1,7 @@
-"""Questions with short answers, to be found by search: what HotpotQA, NQ and their relatives share.
+"""Questions with short answers, to be found by search: code shared by HotpotQA, NQ and similar tasks.
 
-Each of these tasks reads two layouts: its own on the hub, and the one that FlashRAG and Search-R1 give all of them: `id`,
-`question`, `golden_answers` (a list), and at times the original fields in `metadata`.
+Each of these tasks reads two layouts: its own on the hub, and the common one of FlashRAG and Search-R1: `id`, `question`,
+`golden_answers` (a list), and sometimes the original fields in `metadata`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ METRIC = "exact match with any gold answer after SQuAD normalisation, 0 or 1 (me
 
 @dataclass(frozen=True)
 class RetrievalQA(DatasetTask):
-    """The base of the family: a task has a card, `answers` that reads its own layout, and `paragraphs` if rows bring some.
+    """The base of the family: a task has a card, `answers` that reads its own layout, and `paragraphs` if rows have some.
 
-    corpus: what `search` looks through, a `corpus.jsonl[.gz]` (id, title, text). retriever: or a server's URL that
-    speaks Search-R1's protocol. With neither there is no search tool. top_k: passages a search returns. context: the
-    paragraphs that come with a question are its materials. metric: what an answer is worth.
+    corpus: the file that `search` uses, a `corpus.jsonl[.gz]` (id, title, text). retriever: instead, the URL of a server
+    with Search-R1's protocol. With neither there is no search tool. top_k: passages per search. context: the paragraphs
+    that come with a question are its materials. metric: how an answer is scored.
     """
 
     corpus: str | None = field(default=None, metadata=WHERE)
@@ -37,7 +37,7 @@ class RetrievalQA(DatasetTask):
     context: bool = False
     metric: Metric = "em"
 
-    has_context: ClassVar[bool] = False  # do rows bring paragraphs?
+    has_context: ClassVar[bool] = False  # do rows have paragraphs?
 
     def __post_init__(self):
         name = self.card.source.name
@@ -57,7 +57,7 @@ class RetrievalQA(DatasetTask):
         return (text_of(row, "answer", id),)
 
     def paragraphs(self, row: dict[str, Any], id: str) -> list[tuple[Paragraph, bool]]:
-        """The paragraphs that come with a row, and whether the answer rests on each."""
+        """The paragraphs that come with a row, each with whether it supports the answer."""
         return []
 
     def read(self, row: dict[str, Any], id: str) -> Problem | None:
@@ -78,7 +78,7 @@ class RetrievalQA(DatasetTask):
 
 
 def text_of(row: Mapping[str, Any], name: str, id: str) -> str:
-    """A field that must be a text with something in it."""
+    """A field that must be a non-empty text."""
     value = row.get(name)
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{id}: expected a text as {name}, got {value!r:.80}")
@@ -86,7 +86,7 @@ def text_of(row: Mapping[str, Any], name: str, id: str) -> str:
 
 
 def texts_of(value: Any, name: str, id: str, *, some: bool = True) -> tuple[str, ...]:
-    """The different texts of a list, without blank ones. `some`: one must remain."""
+    """The different texts of a list, without blank ones. `some`: at least one must remain."""
     if not _is_list(value) or not all(isinstance(text, str) for text in value):
         raise DataError(f"{id}: expected a list of texts as {name}, got {value!r:.80}")
     texts = tuple(dict.fromkeys(text for text in value if text.strip()))
@@ -119,7 +119,7 @@ def structs_of(row: Mapping[str, Any], name: str, fields: tuple[str, ...], id: s
             return [tuple(item[field] for field in fields) for item in value]
         if all(_is_list(item) and len(item) == len(fields) for item in value):
             return [tuple(item) for item in value]
-    raise DataError(f"{id}: expected as {name} equally many of {', '.join(fields)}, got {value!r:.80}")
+    raise DataError(f"{id}: expected lists of equal length for {', '.join(fields)} in {name}, got {value!r:.80}")
 
 
 def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
@@ -129,9 +129,9 @@ def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
 def hotpot_paragraphs(row: dict[str, Any], id: str) -> list[tuple[Paragraph, bool]]:
     """The paragraphs of HotpotQA's layout: `context` {title, sentences}, `supporting_facts` {title, sent_id}.
 
-    A supporting title that no paragraph has (there are some upstream) is a paragraph of which only the title is known.
+    A supporting title without a paragraph (the data has some) becomes a paragraph with only a title.
     """
-    if "context" not in row or "supporting_facts" not in row:  # FlashRAG's metadata need not hold them
+    if "context" not in row or "supporting_facts" not in row:  # FlashRAG's metadata may lack them
         return []
     facts = structs_of(row, "supporting_facts", ("title", "sent_id"), id)
     titles = tuple(_text(title, "a title in supporting_facts", id) for title, _ in facts)

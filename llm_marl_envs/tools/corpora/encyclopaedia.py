@@ -1,7 +1,7 @@
 """A generated world and its encyclopaedia: who wrote what, who was born where, which city lies on which river.
 
-Every fact is a function: a book has one author, a city one country, so a chain of facts has one end. Names are unique, yet
-close to one another on purpose: people share surnames, rivers and surnames resemble cities, titles contain names of cities
+Every fact is a function: a book has one author, a city one country, so a chain of facts has one end. Names are unique, but
+similar to one another on purpose: people share surnames, rivers and surnames resemble cities, titles contain names of cities
 and of people. Everything follows from (seed, size).
 """
 
@@ -36,7 +36,7 @@ _TITLES = (
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """Something with an article. `answers` are the names by which it may be called in an answer."""
+    """Something with an article. `answers` are the names that an answer may use for it."""
 
     kind: str
     name: str
@@ -79,7 +79,7 @@ def world_of(seed: int, size: int) -> World:
 
 
 class _Names:
-    """Pronounceable words, none given twice, whatever its case, marks and articles."""
+    """Pronounceable words, each given once (ignoring case, punctuation and articles)."""
 
     def __init__(self, rng: Random):
         self._rng = rng
@@ -100,7 +100,7 @@ class _Names:
         return free
 
     def like(self, name: str) -> str:
-        """A name that resembles another: an ending less or more."""
+        """A name that resembles another: with an ending added or removed."""
         near = (name[:-1], name + "a", name + "en", name + "is", name[:-2] + "or", name + "mar", name + "o")
         return next((n for n in self._rng.sample(near, len(near)) if len(n) > 3 and self.take(n)), "") or self.word(3)
 

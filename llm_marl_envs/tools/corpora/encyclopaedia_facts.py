@@ -1,4 +1,4 @@
-"""What an encyclopaedia tells of its kinds of things, and in which words facts are told and asked for."""
+"""The relations of the generated encyclopaedia, and the sentences that state facts and ask for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Relation:
 
 
 def _made(kind: str, by: str, verb: str, house: str, made: str) -> tuple[Relation, ...]:
-    """What is known of a work: who made it, which company brought it out, and when."""
+    """The relations of a work: who made it, which company published it, and when."""
     return (
         Relation(
             f"{kind}.{by}",
