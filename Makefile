@@ -17,7 +17,7 @@ demo: .venv/.demo
 	@echo "  .venv/bin/llm-marl envs                                                all environments"
 
 test: .venv/.dev
-	.venv/bin/pytest -n 2 --dist loadfile -m "not slow" --ignore=tests/benchmarks
+	.venv/bin/pytest -n 2 --dist worksteal -m "not slow" --ignore=tests/benchmarks
 
 lint: .venv/.dev
 	.venv/bin/ruff check .

@@ -118,9 +118,9 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
     record = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(args).items()}
     record["set"] = list(args.set)
     stored = {k: v for k, v in record.items() if k not in ("out", "resume", "threads", "device")}
-    team = Team(args, progress)  # bad names and models are found before a folder is made
+    team = Team(args, progress)  # bad names and models are found before a folder is made,
+    assert team.held_out is not None  # and names before a model is made
     assert team.policies
-    assert team.held_out is not None
     log = RunLog.start(args.out, stored, resume=args.resume)
     settings = Settings(
         lr=args.learning_rate,

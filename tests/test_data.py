@@ -16,7 +16,6 @@ import pytest
 from llm_marl_envs import make, make_task
 from llm_marl_envs.data import DataSource, HubData, load_rows
 from llm_marl_envs.errors import DataError, MissingExtra, UnknownName
-from llm_marl_envs.tasks.families.dataset import _problems
 from llm_marl_envs.tasks.gsm8k import GSM8K
 from llm_marl_envs.testing import check_task
 
@@ -27,8 +26,6 @@ FIELDS = ("question", "answer")
 @pytest.fixture(autouse=True)
 def no_shared_folder(monkeypatch):
     monkeypatch.delenv("LLM_MARL_DATA", raising=False)
-    yield
-    _problems.cache_clear()
 
 
 def folder(tmp_path: Path, data: bytes | None, name: str = "train.jsonl") -> Path:

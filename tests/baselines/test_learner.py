@@ -10,8 +10,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from two_answers import MICRO  # noqa: E402
-
 from baselines.chat import Chat  # noqa: E402
 from baselines.engines.scripted import Scripted  # noqa: E402
 from baselines.engines.transformers import TransformersEngine  # noqa: E402
@@ -20,23 +18,13 @@ from baselines.losses import grpo, gspo, token_logprobs  # noqa: E402
 from baselines.methods import make_method  # noqa: E402
 from baselines.policies import PolicyRouter  # noqa: E402
 from baselines.rollout import groups, rollout  # noqa: E402
-from baselines.tiny.tokenizer import train_tokenizer  # noqa: E402
-from baselines.tiny.warm_start import build_model, play_experts  # noqa: E402
 from baselines.types import Sample, Sampling, Span  # noqa: E402
 from llm_marl_envs import make_task, make_workflow  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def tokenizer():
-    torch.set_num_threads(1)
-    task = make_task("arithmetic")
-    return train_tokenizer(play_experts(make_workflow("eval_opt"), task.problems("train")[:200], task, MICRO), 400)
-
-
 @pytest.fixture
-def model(tokenizer):
-    torch.manual_seed(0)
-    return build_model(MICRO, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id).eval()
+def model(micro_model):
+    return micro_model
 
 
 @pytest.fixture
@@ -136,13 +124,13 @@ def test_a_planted_echo_of_a_tool_is_not_trained_on(policies, model):
     assert batch.weight[0].nonzero().flatten().tolist() == [14, 15, 16, 17, 18]
 
 
-def test_a_conversation_is_one_sequence_of_exactly_the_sampled_tokens(tokenizer, model):
+def test_a_conversation_is_one_sequence_of_exactly_the_sampled_tokens(micro_tokenizer, model):
     """eval_opt with memory: the generator's drafts are one growing sequence; nothing sampled is tokenised again."""
     task, workflow = make_task("arithmetic"), make_workflow("eval_opt", memory=True)
     made = SimpleNamespace(device="cpu", autocast=False, model=lambda name: model)
     route = PolicyRouter.shared(workflow.roster)
     starts = groups(workflow, task.problems("train")[:4], 2, seed=0)
-    engine = TransformersEngine(made, Chat(tokenizer))
+    engine = TransformersEngine(made, Chat(micro_tokenizer))
     episodes = rollout(starts, route, engine, task, sampling=Sampling(1.0, 6))
     samples = to_samples(episodes, {(i, t.index): 1.0 for i, e in enumerate(episodes) for t in e.turns})
     drafts = [s for s in samples if s.role == "generator"]

@@ -5,49 +5,35 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+import separate_runs
 
 torch = pytest.importorskip("torch")
-
-from two_answers import MICRO  # noqa: E402
 
 from baselines.args import TrainArgs  # noqa: E402
 from baselines.progress import Progress  # noqa: E402
 from baselines.runlog import RunLog, read_lines  # noqa: E402
-from baselines.tiny.tokenizer import train_tokenizer  # noqa: E402
-from baselines.tiny.warm_start import build_model, play_experts  # noqa: E402
 from baselines.train import pick_problems, train  # noqa: E402
-from llm_marl_envs import make_task, make_workflow  # noqa: E402
 from llm_marl_envs.errors import ConfigError, WriteFailed  # noqa: E402
 
 ARMS = {"shared": {}, "isolated": {"method": "isolated", "lora_rank": 4}}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
+def model(micro_folder) -> str:
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("model")
-    calls = play_experts(
-        make_workflow("eval_opt"), make_task("arithmetic").problems("train")[:200], make_task("arithmetic"), MICRO
-    )
-    tokenizer = train_tokenizer(calls, 400)
-    torch.manual_seed(0)
-    build_model(MICRO, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
+    return str(micro_folder)
 
 
 def args(model: str, out: Path, **changes) -> TrainArgs:
+    """As small as a run can be in which every step learns: the reward differs from reply to reply."""
     base = TrainArgs(
-        model=model, out=out, steps=8, problems=4, samples=4, max_tokens=12, eval_every=3, eval_problems=8, lr=1e-3,
-        checkpoint_every=2, trace_every=4, threads=1, device="cpu", reward="minus_cost",
+        model=model, out=out, set=("rounds=2",), steps=8, problems=2, samples=2, max_tokens=4, eval_every=3,
+        eval_problems=2, lr=1e-3, checkpoint_every=2, trace_every=4, threads=1, device="cpu", reward="two_answers:variety",
     )  # fmt: skip
     return dataclasses.replace(base, **changes)
 
@@ -57,27 +43,18 @@ def run(model: str, out: Path, **changes) -> bytes:
     return (out / "metrics.jsonl").read_bytes()
 
 
-def launch(settings: TrainArgs) -> subprocess.Popen:
-    """The same run in a process of its own, so that it can be killed."""
-    fields = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)} | {"out": str(settings.out)}
-    code = (
-        "import json, sys\nfrom pathlib import Path\nfrom baselines.args import TrainArgs\n"
-        "from baselines.progress import Progress\nfrom baselines.train import train\n"
-        "a = json.loads(sys.argv[1])\n"
-        "train(TrainArgs(**{**a, 'out': Path(a['out']), 'set': tuple(a['set'])}), Progress(quiet=True))\n"
-    )
-    env = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
-    return subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps(fields)], env=env, stderr=subprocess.PIPE, text=True
-    )
+# A process of its own that can be killed. Most of a small run is the start of an interpreter with torch: pay it once.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["baselines.train", "peft", "transformers.models.qwen3.modeling_qwen3"])
 
 
-def wait_for_lines(path: Path, count: int, process: subprocess.Popen) -> None:
-    end = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < end:
-        if path.exists() and path.read_bytes().count(b"\n") >= count:
-            return
-        time.sleep(0.005)
+def interrupted(settings: TrainArgs, lines: int, signal_: signal.Signals) -> str:
+    """Play a run up to its nth line of metrics, where it is sent a signal; what it said on standard error."""
+    stderr = settings.out.with_suffix(".stderr")
+    process = SERVER.Process(target=separate_runs.play, args=(settings, stderr, lines, signal_))
+    process.start()
+    process.join()
+    return stderr.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -86,20 +63,25 @@ def straight(model, tmp_path_factory) -> dict[str, bytes]:
     return {name: run(model, tmp_path_factory.mktemp(name) / "run", **knobs) for name, knobs in ARMS.items()}
 
 
+def test_every_step_of_these_runs_learns(straight):
+    """Or resuming without the optimizer's state would go unnoticed."""
+    for lines in straight.values():
+        steps = [line for line in map(json.loads, lines.splitlines()) if line["kind"] == "train"]
+        assert len(steps) == 8
+        assert all(any(value > 0 for key, value in step.items() if key.startswith("grad_norm")) for step in steps)
+
+
 @pytest.mark.parametrize("arm", ARMS)
 def test_two_runs_of_one_seed_are_the_same_byte_for_byte(model, straight, tmp_path, arm):
     assert run(model, tmp_path / "again", **ARMS[arm]) == straight[arm]
     assert run(model, tmp_path / "other", seed=1, **ARMS[arm]) != straight[arm]
 
 
-@pytest.mark.parametrize("arm", ARMS)
-@pytest.mark.parametrize("lines", [2, 5, 8])
+# After the first line of metrics, before any checkpoint; right after an evaluation; and late.
+@pytest.mark.parametrize(("arm", "lines"), [("shared", 2), ("shared", 8), ("isolated", 5)])
 def test_a_killed_run_resumes_as_if_it_had_not_been(model, straight, tmp_path, arm, lines):
     out = tmp_path / "run"
-    process = launch(args(model, out, **ARMS[arm]))
-    wait_for_lines(out / "metrics.jsonl", lines, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    interrupted(args(model, out, **ARMS[arm]), lines, signal.SIGKILL)
     assert (out / "metrics.jsonl").read_bytes() != straight[arm], "it was not killed in time"
     assert run(model, out, resume=True, **ARMS[arm]) == straight[arm]
     assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["step-6", "step-8"]
@@ -107,10 +89,7 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(model, straight, tmp_path, a
 
 def test_ctrl_c_checkpoints_the_step_and_says_how_to_go_on(model, straight, tmp_path):
     out = tmp_path / "run"
-    process = launch(args(model, out))
-    wait_for_lines(out / "metrics.jsonl", 4, process)
-    process.send_signal(signal.SIGINT)
-    assert "go on with --resume" in process.communicate(timeout=60)[1]
+    assert "go on with --resume" in interrupted(args(model, out), 4, signal.SIGINT)
     done = RunLog(out).checkpoints()[-1]
     assert max(line["step"] for line in read_lines(out / "metrics.jsonl")) == done < 8
     assert run(model, out, resume=True) == straight["shared"]

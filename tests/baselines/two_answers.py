@@ -12,6 +12,7 @@ from baselines.chat import Chat
 from baselines.tiny.tokenizer import train_tokenizer
 from baselines.tiny.warm_start import Recipe, build_model
 from llm_marl_envs import Ask, Claim, Problem, Question, Roster, Score
+from llm_marl_envs.outcome import Outcome
 
 PROMPTS = {"left_0": "You are left. A or B?", "right_0": "You are right. A or B?"}
 MICRO = Recipe(hidden=32, layers=2, heads=2, kv_heads=1, mlp=64)
@@ -38,6 +39,11 @@ class Pair:
         for agent, text in zip(PROMPTS, said, strict=True):
             yield Claim(agent, text)
         return "".join(said)
+
+
+def variety(outcome: Outcome) -> dict[str, float]:
+    """A reward that an untrained model earns in differing amounts: how many different letters its team's answer has."""
+    return dict.fromkeys(outcome.agents, len(set(outcome.session.answer or "")) / 100)
 
 
 def make_model(folder: Path) -> Path:

@@ -1,27 +1,16 @@
-"""The PettingZoo environment: the whole API for every id, and what happens between reset and reward."""
+"""The PettingZoo environment: what happens between reset and reward."""
 
 from __future__ import annotations
 
-import pickle
-import random
-
 import numpy as np
-import pettingzoo
 import pytest
-from fitting import KNOBS, made
-from pettingzoo.test import api_test, parallel_api_test, render_test, seed_test, state_test
-from pettingzoo.utils.conversions import turn_based_aec_to_parallel
+from fitting import KNOBS
 from toys import Capitals, Crew, Lookup
 
-from llm_marl_envs import Limits, Status, WorkflowEnv, env_ids, make, minus_cost, register
+from llm_marl_envs import Limits, Status, WorkflowEnv, env_ids, make, minus_cost
 from llm_marl_envs.envs.spaces import UnicodeText
 from llm_marl_envs.errors import ConfigError, InvalidAction, SessionOver, UnknownName
 from llm_marl_envs.rewards import own
-
-
-@pytest.fixture(params=KNOBS)
-def env_id(request) -> str:
-    return request.param
 
 
 def played(env: WorkflowEnv, *texts: str) -> WorkflowEnv:
@@ -50,45 +39,6 @@ def test_a_workflow_whose_tools_are_missing_is_refused():
     with pytest.raises(ConfigError, match="swarm uses the tool 'search'; snippets has python, run_examples"):
         make("snippets/swarm-v0", tools=("python", "search"))
     assert make("hotpotqa/search_answer-v0", given=("a passage",)).workflow.needs == frozenset()  # type: ignore[attr-defined]
-
-
-# PettingZoo's own tests; their random actions are UnicodeText samples: garbage.
-
-
-def test_pettingzoo_api(env_id, example_dir):
-    api_test(made(env_id, data_dir=example_dir), num_cycles=100)
-
-
-def test_pettingzoo_seeds(env_id, example_dir):
-    seed_test(lambda: made(env_id, data_dir=example_dir), num_cycles=100)
-
-
-def test_pettingzoo_rendering(env_id, example_dir, capsys):
-    render_test(lambda render_mode: made(env_id, data_dir=example_dir, render_mode=render_mode))
-    assert "says:" in capsys.readouterr().out
-
-
-def test_pettingzoo_state(env_id, example_dir):
-    env = made(env_id, data_dir=example_dir)
-    state_test(env, turn_based_aec_to_parallel(made(env_id, data_dir=example_dir)))
-    env.reset(seed=0)
-    assert env.state() == {"messages": ()}
-    speaker = env.agent_selection
-    env.step("my words")
-    assert env.state()["messages"][0] == {"role": speaker, "content": "my words"}
-
-
-def test_pettingzoo_parallel(env_id, example_dir):
-    parallel_api_test(turn_based_aec_to_parallel(made(env_id, data_dir=example_dir)), num_cycles=100)
-
-
-@pytest.mark.skipif(not hasattr(pettingzoo, "make"), reason="this PettingZoo has no registry")
-def test_pettingzoo_registry(env_id, example_dir):
-    register()
-    env = pettingzoo.make("aec", env_id, data_dir=example_dir, reward="own", **KNOBS[env_id])
-    assert env.unwrapped.metadata["name"] == env_id
-    assert env.unwrapped.split in env.unwrapped.task.splits
-    api_test(env, num_cycles=10)
 
 
 def test_samples_are_garbage_but_valid():
@@ -147,17 +97,6 @@ def test_episodes_without_any_seed_differ_between_environments():
         env.reset()
         seeds.add(env.session.play.seed)
     assert len(seeds) == 3
-
-
-def test_global_generators_are_untouched(env_id, example_dir):
-    before = random.getstate(), pickle.dumps(np.random.get_state())
-    env = made(env_id, data_dir=example_dir, render_mode="ansi")
-    for seed in (None, 0, 1):
-        env.reset(seed=seed)
-        while env.agents:
-            env.step(None if any(env.last()[2:4]) else "\\boxed{1}")
-        env.render()
-    assert (random.getstate(), pickle.dumps(np.random.get_state())) == before
 
 
 # Rewards. The team: a wrong draft, rejected; a right one, accepted.
@@ -341,31 +280,6 @@ def test_prompts_of_a_wave_are_fixed_before_anybody_speaks(env_id):
     while env.last()[2]:
         env.step(None)
     assert all(f"secret {i}" in env.last()[0]["messages"][-1]["content"] for i in range(3))
-
-
-def test_a_pickled_episode_goes_on_identically(env_id, example_dir):
-    words = ["STRATEGY 1: a\nSTRATEGY 2: b \\boxed{1}", "\\boxed{Incorrect} \\boxed{2}", "", "\\boxed{1}", "60"]
-
-    def rest(env: WorkflowEnv, step: int) -> list:
-        seen = []
-        while env.agents:
-            seen.append((env.agent_selection, env.last(), env.state(), env.render()))
-            env.step(None if any(env.last()[2:4]) else words[step % len(words)])
-            step += not seen[-1][1][2]
-        return [*seen, env.outcome, env.trace().to_json()]
-
-    for cut in range(3):
-        env = made(env_id, data_dir=example_dir, render_mode="ansi")
-        env.reset(seed=4)
-        for i in range(cut):
-            if not any(env.last()[2:4]):
-                env.step(words[i])
-        copy = pickle.loads(pickle.dumps(env))
-        assert rest(copy, cut) == rest(env, cut)
-        copy.reset()
-        env.reset()
-        assert copy.problem == env.problem
-        assert copy.session.play == env.session.play
 
 
 def test_human_rendering_prints_only_what_is_new(capsys):

@@ -7,13 +7,15 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
+from cases import every
 
 from llm_marl_envs.errors import WorkerFailed
-from llm_marl_envs.grading import mathematics, workers
+from llm_marl_envs.grading import workers
 from llm_marl_envs.grading.mathematics import grade_math, read_answers
 from llm_marl_envs.grading.workers import Pool, compare
 
@@ -46,19 +48,19 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("gold", "answer"), RIGHT)
+@every(("gold", "answer"), RIGHT)
 def test_right(gold, answer):
     assert grade_math(gold, f"So it is $\\boxed{{{answer}}}$.").value == 1.0
 
 
-@pytest.mark.parametrize(("gold", "answer"), WRONG)
+@every(("gold", "answer"), WRONG)
 def test_wrong(gold, answer):
     score = grade_math(gold, f"So it is $\\boxed{{{answer}}}$.")
     assert score.value == 0.0, score
     assert score.why
 
 
-@pytest.mark.parametrize(
+@every(
     ("reply", "answers"),
     [
         ("\\boxed{7}", ("7",)),
@@ -86,7 +88,7 @@ def test_boxes_must_agree_in_value():
     assert grade_math("\\frac{3}{2}", "\\boxed{\\frac12} or \\boxed{\\frac32}").value == 0.0
 
 
-@pytest.mark.parametrize(
+@every(
     ("golds", "answer", "value"),
     [
         (("1", "2"), "1, 2", 1.0), (("1", "2"), "2,1", 1.0), (("1", "2"), "1", 0.0), (("1", "2"), "1,2,3", 0.0),
@@ -144,39 +146,44 @@ def pairs(count: int, seed: int = 0) -> list[tuple[str, str, str]]:
     return found
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_two_thousand_verdicts_are_math_verifys(caplog):
-    caplog.set_level("CRITICAL")
-    differ = []
-    equal = 0
-    for kind, gold, answer in pairs(2000):
+FEW_AND_MANY = [pytest.param(400, id="few"), pytest.param(3000, id="many", marks=pytest.mark.slow)]
+
+
+def disagreements(written: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str, bool]], list[bool]]:
+    """(gold, answer, our verdict) wherever Math-Verify, called directly, says otherwise; and all that it says."""
+    differ, verdicts = [], []
+    for gold, answer in written:
         ours, theirs = grade_math(gold, f"\\boxed{{{answer}}}").value == 1.0, compare(gold, answer)["equal"]
-        equal += theirs
+        verdicts.append(theirs)
         if ours != theirs:
-            differ.append((kind, gold, answer, ours, theirs))
-    assert not differ, f"{len(differ)} of 2000: {differ[:10]}"
-    assert 500 < equal < 1900, "both verdicts occur"
+            differ.append((gold, answer, ours))
+    return differ, verdicts
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_fast_path_never_disagrees(caplog):
+@pytest.mark.parametrize("count", FEW_AND_MANY)
+def test_verdicts_are_math_verifys(caplog, count):
     caplog.set_level("CRITICAL")
-    rng = Random(1)
-    decided = differ = 0
-    for _ in range(3000):
+    differ, verdicts = disagreements((gold, answer) for _, gold, answer in pairs(count))
+    assert differ == []
+    assert 0.25 < sum(verdicts) / count < 0.95, "both verdicts occur"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("count", FEW_AND_MANY)
+def test_verdicts_on_plain_numbers_are_math_verifys(caplog, count):
+    """These are mostly decided without asking Math-Verify."""
+    caplog.set_level("CRITICAL")
+    rng, written = Random(1), []
+    while len(written) < count:
         n, d = rng.randint(-99, 99) * rng.choice((1, 1, 1000, 10**9)), rng.choice((1, 2, 4, 5, 8, 10, 100, 1000))
         forms = [f"{n}", f"{n}.0", f"{n / d}", f"\\frac{{{n}}}{{{d}}}", f"{n}/{d}" if n >= 0 else f"{n}"]
         gold, answer = rng.choice(forms), rng.choice([*forms, f"{n + 1}", f"{n + rng.choice((0.5, 0.1, 0.01))}"])
-        if "e" in gold + answer:
-            continue
-        verdict = mathematics._equal_numbers(mathematics._normal(gold), mathematics._normal(answer))
-        if verdict is not None:
-            decided += 1
-            if verdict != compare(gold, answer)["equal"]:
-                differ += 1
-                print(gold, answer, verdict)
-    assert decided > 1500
-    assert differ == 0
+        if "e" not in gold + answer:
+            written.append((gold, answer))
+    differ, verdicts = disagreements(written)
+    assert differ == []
+    assert 0.2 < sum(verdicts) / count < 0.9, "both verdicts occur"
 
 
 # Workers.
@@ -234,25 +241,34 @@ def test_a_child_that_dies_takes_only_its_item(monkeypatch):
     pool = Pool(1)
     rng, stop = Random(0), threading.Event()
     assert pool.ask("x+1", "1+x")["equal"]
+    began = time.monotonic()
+    for i in range(10):
+        pool.ask(f"y+{i}", f"{i}+y")
+    one = (
+        time.monotonic() - began
+    ) / 10  # as things are now: a kill within every comparison would be no matter of chance
+    kills = []
     (worker,) = [w for w in pool.idle.queue if w is not None]
     children = f"/proc/{worker.pid}/task/{worker.pid}/children"
 
     def kill() -> None:
-        while not stop.wait(rng.uniform(0.01, 0.08)):
+        while not stop.wait(rng.uniform(0.5, 6) * one):
             with open(children) as file:
                 for pid in file.read().split():
                     os.kill(int(pid), signal.SIGKILL)
+                    kills.append(pid)
 
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        verdicts = [pool.ask(f"x+{i}", f"{i + i % 2}+x") for i in range(60)]
+        verdicts = [pool.ask(f"x+{i}", f"{i + i % 2}+x") for i in range(100)]
     finally:
         stop.set()
         killer.join()
         pool.close()
     assert all(v["equal"] == (i % 2 == 0) for i, v in enumerate(verdicts) if "late" not in v)
     assert sum("late" not in v for v in verdicts) >= 30
+    assert len(set(kills)) >= 5
 
 
 @pytest.mark.parametrize("program", [DYING, "raise SystemExit", "print('nonsense')"])
@@ -300,11 +316,10 @@ def check_eight_threads(count: int) -> None:
 
 
 def test_eight_threads_grade_as_one():
-    check_eight_threads(500)
+    check_eight_threads(200)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_eight_threads_grade_ten_thousand():
     check_eight_threads(10_000)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from cases import every
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,13 +56,13 @@ NONE = {
 }
 
 
-@pytest.mark.parametrize("name", FOUND)
+@every("name", FOUND)
 def test_the_last_block_is_the_program(name):
     text, program = FOUND[name]
     assert find_program(text) == program
 
 
-@pytest.mark.parametrize("name", NONE)
+@every("name", NONE)
 def test_no_block(name):
     assert find_program(NONE[name]) is None
 
@@ -159,12 +160,12 @@ DIFFERENT = [
 ]
 
 
-@pytest.mark.parametrize(("got", "expected"), SAME)
+@every(("got", "expected"), SAME)
 def test_the_same_output(got, expected):
     assert same_output(got, expected)
 
 
-@pytest.mark.parametrize(("got", "expected"), DIFFERENT)
+@every(("got", "expected"), DIFFERENT)
 def test_another_output(got, expected):
     assert not same_output(got, expected)
     assert not same_output(got, expected, 1e-12)

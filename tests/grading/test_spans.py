@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 
 import pytest
+from cases import every
 from grading.span_cases import GOLDS, hostile, pairs, second_f1, second_normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ def value(text: str | None, *golds: str) -> float:
 
 
 # The official measures.
-@pytest.mark.parametrize(
+@every(
     ("text", "normal"),
     [
         ("The Band, Rush!", "band rush"),
@@ -38,7 +39,7 @@ def test_normalisation_by_hand(text, normal):
     assert normalize(text) == normal
 
 
-@pytest.mark.parametrize(
+@every(
     ("prediction", "gold", "score"),
     [
         ("Neil Peart", "Peart", 2 / 3),
@@ -71,7 +72,7 @@ def test_measures_equal_a_second_implementation():
 
 
 # What a reply answers.
-@pytest.mark.parametrize(
+@every(
     ("reply", "answer"),
     [
         ("Rush", "Rush"),
@@ -102,7 +103,7 @@ def test_what_a_reply_answers(reply, answer):
     assert read_answer(reply).answer == answer.strip()
 
 
-@pytest.mark.parametrize(
+@every(
     ("reply", "why"),
     [
         (None, "empty"),
@@ -187,10 +188,10 @@ def test_abstentions():
     assert grade_span(Gold(("The Unknown",)), "unknown").value == 1.0, "where it is the gold answer it is one"
 
 
-# What must never score.
-@pytest.mark.parametrize("name", list(hostile(("Rush",))))
-def test_hostile_replies_are_not_paid(name):
-    for golds in (
+# What must never be paid.
+@every(
+    "golds",
+    [
         ("Rush",),
         ("March 4, 1931", "4 March 1931"),
         ("yes",),
@@ -199,24 +200,31 @@ def test_hostile_replies_are_not_paid(name):
         ("!!!",),
         ("Beyoncé",),
         ("2",),
-    ):
-        text = hostile(golds)[name]
+    ],
+)
+def test_hostile_replies_are_not_paid(golds):
+    replies = hostile(golds)
+    assert len(replies) > 40
+    wrong = []
+    for name, text in replies.items():
         if text == golds[0]:
             continue
-        for metric in ("em", "f1"):
-            for kind in ("answer", "verdict"):
-                start = perf_counter()
-                score = grade_span(Gold(golds), text, kind, metric)
-                assert perf_counter() - start < 1.0
-                if metric == "em":
-                    assert score.value == 0.0, (golds, score)
-        start = perf_counter()
+        start = process_time()
+        paid = [
+            (metric, kind)
+            for metric in ("em", "f1")
+            for kind in ("answer", "verdict")
+            if grade_span(Gold(golds), text, kind, metric).value and metric == "em"
+        ]
         is_abstention(text)
         grade_evidence(Gold(golds, (Paragraph("Rush (band)", "Rush is a band."),)), text)
-        assert perf_counter() - start < 1.0
+        seconds = process_time() - start
+        if paid or seconds > 1.0:
+            wrong.append((name, paid, seconds))
+    assert wrong == []
 
 
-@pytest.mark.parametrize(
+@every(
     ("gold", "right", "wrong"),
     [
         ("A", ("A", "<answer>A</answer>", "\\boxed{A}"), ("a", "the", "An", "", "!", "A!")),
@@ -278,7 +286,7 @@ def test_no_text_but_the_answer_is_paid(text):
 
 
 # Evidence.
-@pytest.mark.parametrize(
+@every(
     ("passages", "sufficient"),
     [
         ("Rush is a band.", True),

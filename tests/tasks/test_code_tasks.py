@@ -162,6 +162,25 @@ def apps_row(**changes):
     return dict(APPS.card.examples[0].row) | {"input_output": json.dumps(tests)}
 
 
+def test_a_task_whose_reference_needs_seconds_gets_more_than_others():
+    """MBPP's task 123; no more than that: a program that never ends is still wrong there."""
+    from llm_marl_envs.tasks.mbpp import MBPP
+
+    row = {
+        "text": "Write a function to say seven.",
+        "code": "def seven():\n  return 7",
+        "test_list": ["assert seven() == 7"],
+        "test_setup_code": "",
+        "challenge_test_list": [],
+    }
+    works = "import time\ndef seven():\n    while time.process_time() < {}: pass\n    return 7"
+    task = MBPP(cpu_s=0.2)
+    usual, heavy = (task.read(row | {"task_id": id}, f"mbpp/test/{id}") for id in (124, 123))
+    assert "0.2 seconds of CPU time" in task.grade(usual, fenced(works.format(0.8))).why
+    assert task.grade(heavy, fenced(works.format(0.8))).value == 1.0
+    assert "2 seconds of CPU time" in task.grade(heavy, fenced(works.format("1e9"))).why
+
+
 def test_apps_reads_every_form_of_tests():
     from llm_marl_envs.tasks.apps import APPS
 

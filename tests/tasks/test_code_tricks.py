@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from cases import every
 from code_programs import (
     HELPED,
     RIGHT_DECODED,
@@ -74,8 +73,8 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("trick", TAMPERING)
 @pytest.mark.parametrize("name", ["humaneval", "mbpp", "apps"])
+@every("trick", TAMPERING)
 def test_tampering_changes_no_grade(problems, name, trick):
     task, problem, form = problems[name]
     assert task.grade(problem, fenced(f"{TAMPERING[trick]}\n{form.format(77)}")).value == 0.0
@@ -85,8 +84,8 @@ def test_tampering_changes_no_grade(problems, name, trick):
         assert score.value == 1.0, score  # so the trick did run, and the zero above is the answer's
 
 
-@pytest.mark.parametrize("trick", LYING)
 @pytest.mark.parametrize("name", ["humaneval", "mbpp", "apps"])
+@every("trick", LYING)
 def test_a_program_that_ends_early_is_wrong(problems, name, trick):
     task, problem, form = problems[name]
     score = task.grade(problem, fenced(f"{LYING[trick]}\n{form.format(77)}"))
@@ -95,8 +94,8 @@ def test_a_program_that_ends_early_is_wrong(problems, name, trick):
     assert score.read is not None
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("name", ["humaneval", "mbpp", "apps"])
+@every("answer", ANSWERS)
 def test_an_answer_that_lies_is_wrong(problems, name, answer):
     task, problem, form = problems[name]
     assert task.grade(problem, fenced(form.format(ANSWERS[answer]))).value == 0.0
@@ -207,9 +206,9 @@ STRANGE = {
 }
 
 
-@pytest.mark.parametrize("piece", STRANGE)
+@every("piece", STRANGE)
 def test_strange_programs_are_wrong_at_once(problems, piece):
-    start = time.monotonic()
     for task, problem, _ in problems.values():
-        assert task.grade(problem, fenced(piece * STRANGE[piece] + "1")).value == 0.0
-    assert time.monotonic() - start < 6.0
+        score = task.grade(problem, fenced(piece * STRANGE[piece] + "1"))
+        assert score.value == 0.0
+        assert "CPU time" not in score.why, "it ran into the limit"

@@ -18,7 +18,6 @@ from llm_marl_envs.testing import random_reply
 from llm_marl_envs.traces.verify import Verified, Verifier
 
 KINDS = ("prompt", "reply", "tool result", "event order", "missing event", "score", "answer")
-EDITS = 1000
 WHOLE = {"prompt", "event order", "missing event", "score", "answer"}  # of these, none may be believed
 
 
@@ -91,7 +90,7 @@ def edited(data: dict, kind: str, rng: Random) -> bool:
     return json.dumps(data, sort_keys=True) != before
 
 
-def study() -> dict[str, Counter]:
+def study(edits: int) -> dict[str, Counter]:
     """Per kind: how many edits there were, how many the digests caught, and how many replay and grading did."""
     traces, verifier = episodes(), Verifier()
     assert all(isinstance(verifier(trace), Verified) for trace in traces)
@@ -99,7 +98,7 @@ def study() -> dict[str, Counter]:
     found: dict[str, Counter] = {}
     for kind in KINDS:
         rng, count = Random(kind), Counter()
-        while count["edits"] < EDITS:
+        while count["edits"] < edits:
             data = copy.deepcopy(rng.choice(plain))
             if not edited(data, kind, rng):
                 continue
@@ -120,18 +119,24 @@ def study() -> dict[str, Counter]:
     return found
 
 
+@pytest.fixture(scope="module", params=[200, pytest.param(1000, marks=pytest.mark.slow)])
+def edits(request) -> int:
+    """How many of each kind."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def counts() -> dict[str, Counter]:
-    return study()
+def counts(edits) -> dict[str, Counter]:
+    return study(edits)
 
 
-def test_no_single_edit_passes_the_digests(counts):
-    assert {kind: count["digests"] for kind, count in counts.items()} == dict.fromkeys(KINDS, EDITS)
+def test_no_single_edit_passes_the_digests(counts, edits):
+    assert {kind: count["digests"] for kind, count in counts.items()} == dict.fromkeys(KINDS, edits)
 
 
-def test_what_replay_and_grading_catch_where_digests_were_made_anew(counts):
-    """An attacker can invent replies and tool results if the later events in the trace follow from them."""
-    shares = {kind: count["replay and grading"] / EDITS for kind, count in counts.items()}
+def test_what_replay_and_grading_catch_where_digests_were_made_anew(counts, edits):
+    """Replies and tools' results are the attacker's to invent, as long as what follows from them is what stands there."""
+    shares = {kind: count["replay and grading"] / edits for kind, count in counts.items()}
     for kind, share in shares.items():
         print(f"{kind:14} {share:.1%}")
     assert {kind for kind, share in shares.items() if share == 1.0} >= WHOLE

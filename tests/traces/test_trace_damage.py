@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from random import Random
 
+import pytest
 from fitting import made
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,9 +46,20 @@ VERIFIER = Verifier()
 KEYS = ("event", "wave", "agent", "prompt", "system", "kind", "choices", "infoset", "reply", "tokens", "seconds", "args", "tool", "by", "text", "about", "expected", "fresh", "digest")  # fmt: skip
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_no_damage_raises_anything_else(data):
+    damage(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, deadline=None)
+@given(data=st.data())
+def test_no_damage_of_two_thousand_raises_anything_else(data):
+    damage(data)
+
+
+def damage(data: st.DataObject) -> None:
     record = json.loads(LINES[data.draw(st.sampled_from(sorted(LINES)))])
     for _ in range(data.draw(st.integers(1, 3))):
         event = data.draw(st.sampled_from(record["events"])) if record["events"] else record

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from llm_marl_envs import Limits, Status, Trace, make
+from llm_marl_envs import EnvSpec, Limits, Play, Session, Status, Trace, make, make_workflow
 from llm_marl_envs.errors import DataError, TraceError
+from llm_marl_envs.outcome import outcome_of
 from llm_marl_envs.session import Event
 from llm_marl_envs.tasks import arithmetic
 from llm_marl_envs.tasks.arithmetic import Arithmetic
@@ -110,11 +111,10 @@ def test_an_easier_question_under_the_same_id_is_refused():
     """Played on 1 + 1 from the start, so replay alone finds nothing wrong with it."""
     problem = TASK.problems("test")[3]
     easy = replace(problem, question=replace(problem.question, text="What is 1 + 1?"))
-    env = make("arithmetic/solo-v0", split="test", test_size=20)
-    env._problems = [easy]
-    env.reset(seed=0, options={"problem": 0})
-    env.step(f"\\boxed{{{problem.gold}}}")
-    trace = forged(env.trace())
+    workflow = make_workflow("solo")
+    session = Session(Play(workflow, easy.question, 0), [f"\\boxed{{{problem.gold}}}"])
+    outcome = outcome_of(session, TASK, easy)
+    trace = forged(Trace.of(session, EnvSpec.of(TASK, workflow), outcome, split="test"))
     assert trace.score == 1.0
     trace.session()
     assert f"'What is 1 + 1?', in the task it is {problem.question.text!r}" in complaint(trace)

@@ -6,6 +6,7 @@ import pickle
 from dataclasses import FrozenInstanceError
 
 import pytest
+from cases import every
 from knob_grid import GRID
 from places import GOLDEN
 from playthroughs import SCRIPTS
@@ -28,11 +29,12 @@ def test_the_protocol_holds_for_every_knob(name, knobs):
     check_workflow(make_workflow(name, **knobs), episodes=40)
 
 
+@pytest.mark.parametrize("episodes", [150, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_every_fork_of_a_thousand_episodes_is_its_parents_past(name):
-    """At every turn, pickled or not: with the rest of the replies, each fork ends the same."""
+def test_every_fork_of_random_episodes_is_its_parents_past(name, episodes):
+    """At every turn, pickled or not; given the rest of the replies, each comes to the same end."""
     workflow, forks = make_workflow(name), 0
-    for seed in range(1000):
+    for seed in range(episodes):
         parent = play_randomly(workflow, seed)
         texts = [reply.text for reply in parent.replies]
         for turn in range(len(texts) + 1):
@@ -45,7 +47,7 @@ def test_every_fork_of_a_thousand_episodes_is_its_parents_past(name):
                 assert again.events == parent.events
                 assert (again.status, again.answer) == (parent.status, parent.answer)
             forks += 1
-    assert forks >= 2000
+    assert forks >= 2 * episodes
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -57,7 +59,7 @@ def test_knobs_are_frozen_checked_and_few(name):
         make_workflow(name, volume=11)
 
 
-@pytest.mark.parametrize(
+@every(
     ("name", "knobs", "message"),
     [
         ("eval_opt", {"rounds": 0}, "rounds starts at 1; got 0"),
@@ -91,7 +93,7 @@ def test_impossible_knobs(name, knobs, message):
 # Readers and prompts.
 
 
-@pytest.mark.parametrize(
+@every(
     ("reply", "inside"),
     [
         ("\\boxed{x}", "x"),
@@ -117,7 +119,7 @@ def test_materials_and_advice_stand_between_problem_and_form():
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
-@pytest.mark.parametrize("reply", ["\\boxed{" * 30_000, "\n" * 200_000, "* " * 100_000, "STRATEGY 1:" * 20_000])
+@every("reply", ["\\boxed{" * 30_000, "\n" * 200_000, "* " * 100_000, "STRATEGY 1:" * 20_000])
 def test_long_garbage_is_read_in_linear_time(name, reply):
     session = Session(Play(make_workflow(name), QUESTION))
     while not session.over:

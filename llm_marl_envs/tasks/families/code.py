@@ -14,7 +14,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -54,15 +54,17 @@ Check = Asserts | Exchange
 @dataclass(frozen=True, slots=True)
 class Checks:
     """The gold of a code problem: a program must pass all of `graded`. `shown` are those that the problem statement shows,
-    `ahead` is put before the program (the imports and functions of a prompt)."""
+    `ahead` is put before the program (the imports and functions of a prompt). `work` is how many times the task's CPU time
+    a program gets, where the reference itself needs more than others."""
 
     graded: tuple[Check, ...]
     shown: tuple[Check, ...] = ()
     ahead: str = ""
+    work: float = field(default=1.0, kw_only=True)
 
 
 def grade_program(checks: Checks, text: str | None, kind: str, cpu_s: float, numpy: bool = False) -> Score:
-    """1 if the reply's program passes all checks, each within `cpu_s` seconds of CPU time; else 0, and which failed.
+    """1 if the reply's program passes all checks, each within `cpu_s` * `work` seconds of CPU time; else 0, and which failed.
 
     Raises ToolFailed if no sandbox could run the program: then nothing is known about it.
     """
@@ -75,7 +77,7 @@ def grade_program(checks: Checks, text: str | None, kind: str, cpu_s: float, num
         raise DataError("this problem has no tests, so no program can be graded by it")
     if len(program) > LONGEST:
         return Score(0.0, f"a program of {len(program)} characters; at most {LONGEST} are run", program)
-    box, limits = shared(numpy=numpy), JobLimits(cpu_s=cpu_s)
+    box, limits = shared(numpy=numpy), JobLimits(cpu_s=cpu_s * checks.work)
     for number, check in enumerate(checks.graded, 1):
         fault = fault_of(box, put_ahead(checks.ahead, program), check, limits)
         if fault is not None:

@@ -1,0 +1,41 @@
+"""Tables of small cases as one test: every case is tried, and every case that fails is named.
+
+`@every(("text", "value"), ROWS)` stands where `@pytest.mark.parametrize` would; other arguments are fixtures as always, and
+are shared by the cases.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+
+def every(names: str | tuple[str, ...], cases: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Call the test with each case: a value for one name, a tuple of values for several. Fails with all failing cases."""
+    rows = [(case,) if isinstance(names, str) else tuple(case) for case in cases]
+    names = (names,) if isinstance(names, str) else names
+    assert rows, "a table without cases tests nothing"
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        def tried(**fixtures: Any) -> None:
+            failed = []
+            for row in rows:
+                try:
+                    test(**dict(zip(names, row, strict=True)), **fixtures)
+                except (Exception, pytest.fail.Exception) as bad:
+                    said = f"{type(bad).__name__}: {bad}".replace("\n", "\n        ")
+                    failed.append(f"{', '.join(f'{value!r:.200}' for value in row)}\n        {said:.600}")
+            if failed:
+                pytest.fail(f"{len(failed)} of {len(rows)} cases fail:\n    " + "\n    ".join(failed), pytrace=False)
+
+        signature = inspect.signature(test)
+        others = [parameter for name, parameter in signature.parameters.items() if name not in names]
+        assert len(others) + len(names) == len(signature.parameters), f"{test.__name__} does not take {names}"
+        tried.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
+        tried.__name__, tried.__doc__, tried.__module__ = test.__name__, test.__doc__, test.__module__
+        return tried
+
+    return decorate
