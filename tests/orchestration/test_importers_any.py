@@ -27,7 +27,7 @@ def test_bad_files_are_said(tmp_path):
     (tmp_path / "text.jsonl").write_text("hello\nthere\n")
     with pytest.raises(TranscriptError, match="contains no JSON"):
         read(tmp_path / "text.jsonl")
-    with pytest.raises(TranscriptError, match=r"no known layout\. Expected messages with role"):
+    with pytest.raises(TranscriptError, match=r"not a transcript of a known layout\. Expected messages with role"):
         read(write(tmp_path / "other.jsonl", {"a": 1}, {"b": 2}))
     with pytest.raises(
         TranscriptError, match=r"nothing in .* was understood: its 2 records are none of the layout codex"
@@ -35,7 +35,7 @@ def test_bad_files_are_said(tmp_path):
         read(write(tmp_path / "other.jsonl", {"a": 1}, {"b": 2}), "codex")
     with (
         pytest.warns(UserWarning, match="left out"),
-        pytest.raises(TranscriptError, match=r"no transcripts under .*none.*: .*contains no JSON|no known layout"),
+        pytest.raises(TranscriptError, match=r"no transcripts under .*none.*: .*contains no JSON|not a transcript of a known layout"),
     ):
         read(tmp_path)
     (tmp_path / "empty").mkdir()
@@ -49,7 +49,7 @@ def test_other_files_in_a_folder_are_left_out(tmp_path):
     write(tmp_path / "package.json", {"name": "x"})
     write(tmp_path / "weather.jsonl", *WEATHER)
     (tmp_path / "agent-x.meta.json").write_text('{"toolUseId": "t"}')
-    with pytest.warns(UserWarning, match=r"left out: .*package\.json is a transcript of no known layout") as warned:
+    with pytest.warns(UserWarning, match=r"left out: .*package\.json is not a transcript of a known layout") as warned:
         assert len(read(tmp_path)) == 1
     assert len(warned) == 1
 

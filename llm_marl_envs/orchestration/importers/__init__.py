@@ -69,7 +69,7 @@ def sniff(source: TranscriptFile) -> str:
     scores = {name: sum(map(reader.is_record, source.records[:50])) for name, reader in LAYOUTS.items()}
     best = max(scores, key=lambda name: (name != "openai" and scores[name] > 0, scores[name]))
     if not scores[best]:
-        raise TranscriptError(f"{source.path} has no known transcript layout. {_EXPECTED}")
+        raise TranscriptError(f"{source.path} is not a transcript of a known layout. {_EXPECTED}")
     return best
 
 
