@@ -35,7 +35,10 @@ def test_bad_files_are_said(tmp_path):
         read(write(tmp_path / "other.jsonl", {"a": 1}, {"b": 2}), "codex")
     with (
         pytest.warns(UserWarning, match="left out"),
-        pytest.raises(TranscriptError, match=r"no transcripts under .*none.*: .*contains no JSON|not a transcript of a known layout"),
+        pytest.raises(
+            TranscriptError,
+            match=r"no transcripts under .*none.*: .*contains no JSON|not a transcript of a known layout",
+        ),
     ):
         read(tmp_path)
     (tmp_path / "empty").mkdir()
