@@ -31,7 +31,7 @@ from llm_marl_envs.task import Problem
 from llm_marl_envs.tasks.arithmetic import Arithmetic
 
 WORKFLOWS = ("solo", "eval_opt", "voting", "orch_workers")  # the tokenizer knows all of their prompts
-VERSION = 1  # of the training code below; part of the cache key
+VERSION = 2  # of the training code below and of its folder; part of the cache key
 Calls = list[tuple[str, str]]  # (prompt, reply)
 OnStep = Callable[[int, int, float], None]  # step, steps, loss
 
