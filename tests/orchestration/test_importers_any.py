@@ -30,7 +30,7 @@ def test_bad_files_are_said(tmp_path):
     with pytest.raises(TranscriptError, match=r"not a transcript of a known layout\. Expected messages with role"):
         read(write(tmp_path / "other.jsonl", {"a": 1}, {"b": 2}))
     with pytest.raises(
-        TranscriptError, match=r"nothing in .* was understood: its 2 records are none of the layout codex"
+        TranscriptError, match=r"nothing in .* was understood: none of its 2 records has the layout codex"
     ):
         read(write(tmp_path / "other.jsonl", {"a": 1}, {"b": 2}), "codex")
     with (
