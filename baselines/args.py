@@ -34,7 +34,7 @@ class TrainArgs:
     lora_rank: int = 0
     """0 trains all weights, one full copy per policy; r > 0 trains a LoRA adapter of rank r per policy on one backbone."""
     reward: str = "team"
-    """What each agent is paid at the end of an episode: team, own, minus_cost, dac, process, tool_use, verifier, orchestration or
+    """The reward of each agent at the end of an episode: team, own, minus_cost, dac, process, tool_use, verifier, orchestration or
     hybrid (docs/rewards.md), or your.module:rule."""
     steps: int = 100
     """Optimizer steps."""
@@ -45,9 +45,9 @@ class TrainArgs:
     temperature: float = 0.7
     """Sampling temperature in training. Evaluation is greedy."""
     max_tokens: int = 40
-    """New tokens per reply at most. Raise it for real models."""
+    """Maximum number of new tokens per reply. Raise it for real models."""
     max_calls: int = 64
-    """Calls per episode at most; more is TRUNCATED."""
+    """Maximum number of calls per episode; more is TRUNCATED."""
     lr: float | None = None
     """Peak learning rate; by default 1.5e-4 for tiny, 2e-5 with LoRA, 1e-6 for other full models."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -79,7 +79,7 @@ class TrainArgs:
     out: Path = Path("runs/latest")
     """Run folder."""
     resume: bool = False
-    """Go on with the run in --out after an interruption."""
+    """Continue the run in --out after an interruption."""
 
     def __post_init__(self):
         positive = (

@@ -1,6 +1,6 @@
-"""What came of training runs: a learning curve, and one page that opens from disk, with no network and no script.
+"""Results of training runs: a learning curve, and one page that opens from disk, with no network and no script.
 
-The first run is the main one: its team is looked into. The others are arms beside it (controls, other methods, seeds).
+The first run is the main one: the report shows its team in detail. The others are arms beside it (controls, other methods, seeds).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Run:
         try:
             *_, knobs = sort_knobs(tuple(self.args["set"]), *(self.args[k] for k in ("task", "workflow", "method")))
             return NORMALISERS[make_method(self.args["method"], **knobs).normaliser]
-        except (LLMMarlError, KeyError):  # somebody else's method, not importable here
+        except (LLMMarlError, KeyError):  # a method from another package, not importable here
             return "an unknown normaliser"
 
 
@@ -163,7 +163,7 @@ def _eval_traces(folder: Path) -> list[dict[str, Trace]]:
 
 
 def panels_of(runs: Sequence[Run]) -> dict[str, Draw]:
-    """Title -> what draws it, for all that there are figures for."""
+    """Title -> what draws it, for each panel that has figures."""
     main, whose = runs[0], f" ({runs[0].label})" if len(runs) > 1 else ""
     rates = {name: points for key, name in RATES.items() if (points := _series(main.evals, key))}
     if list(rates.values()) == [_series(main.evals, "accuracy")]:

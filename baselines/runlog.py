@@ -1,4 +1,4 @@
-"""A run folder: everything a run leaves behind, written so that a kill at any moment loses nothing that was finished.
+"""A run folder: all files of a run, written so that a kill at any moment loses nothing that was finished.
 
 args.json             the settings
 metrics.jsonl         one line per training step and per evaluation; the same for two runs of one seed, byte for byte
@@ -33,12 +33,12 @@ class RunLog:
 
     @classmethod
     def start(cls, folder: Path, args: dict[str, Any], *, resume: bool) -> RunLog:
-        """A new folder, or an existing one of the same settings to go on in. Raises ConfigError rather than overwrite."""
+        """A new folder, or an existing one of the same settings to continue. Raises ConfigError rather than overwrite."""
         log = cls(folder)
         path = folder / "args.json"
         if path.exists():
             if not resume:
-                raise ConfigError(f"{folder} already holds a run. Go on with --resume, or choose another --out.")
+                raise ConfigError(f"{folder} already holds a run. Continue with --resume, or choose another --out.")
             before = json.loads(path.read_text())
             changed = sorted(k for k in before.keys() | args.keys() if before.get(k) != args.get(k))
             if changed:

@@ -242,7 +242,7 @@ def _restore(log: RunLog, team: Team, learner: Learner) -> int:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within it the first ctrl-C only asks (the loop ends after the current step); the second stops at once."""
+    """Within it the first ctrl-C only requests a stop (the loop ends after the current step); the second stops at once."""
     asked = False
 
     def ask(signum: int, frame: object) -> None:
@@ -253,7 +253,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     try:
         before = signal.signal(signal.SIGINT, ask)
-    except ValueError:  # not the main thread: ctrl-C is somebody else's business
+    except ValueError:  # not the main thread: ctrl-C is handled elsewhere
         yield lambda: False
         return
     try:

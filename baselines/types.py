@@ -72,7 +72,7 @@ class Episode:
     rewards: Mapping[str, float]
     origin: tuple[Episode, int] | None = field(
         default=None, repr=False, compare=False
-    )  # of a fork: what it left, and when
+    )  # for a fork: its parent and the turn
 
 
 Credit = dict[tuple[int, int], float]  # (episode's place in the batch, turn.index) -> advantage

@@ -1,8 +1,8 @@
 """Names to objects. A task or workflow is looked up by the name of its module, imported when first asked for.
 
 `tasks/gsm8k.py` *is* the task "gsm8k"; its class is the one whose name is the module's, case and underscores aside (GSM8K).
-Somebody else's is named "their.module:Class". There is no registry to edit. A package of plug-ins
-or commands, ours or somebody else's, is announced by an entry point of the distribution that brings it.
+One from another package is named "their.module:Class". There is no registry to edit. A package of plug-ins
+or commands, ours or another's, is announced by an entry point of the distribution that brings it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def announced(group: str) -> tuple[str, ...]:
         try:
             check_place(point)
             names(point.module)
-        except Exception as bad:  # somebody else's package may do anything
+        except Exception as bad:  # another's package may do anything
             warnings.warn(f"{point.module} ({group} of {_owner(point)}) is left out: {bad}", stacklevel=2)
         else:
             packages.append(point.module)
@@ -102,7 +102,7 @@ def home_of(what: str, packages: Sequence[str], name: str) -> str:
 
 def load(point: EntryPoint) -> Any:
     """What an entry point names. Raises ConfigError where it cannot be had because of other packages: one in the place of
-    ours, or one of somebody else's that does not load. Bugs of our own keep their traceback."""
+    ours, or one of another distribution that does not load. Bugs of our own keep their traceback."""
     check_place(point)
     try:
         return point.load()

@@ -1,4 +1,4 @@
-"""A (task, workflow) pair by name and knobs: what an environment id means, and what can be played on what."""
+"""A (task, workflow) pair by name and knobs: what an environment id means, and which workflows can be played on which tasks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSION = "v0"
 
 
 def knobs_of(thing: object) -> dict[str, Any]:
-    """A dataclass instance's knobs that differ from their defaults, ready for JSON, but those that only say where things
+    """A dataclass instance's knobs that differ from their defaults, ready for JSON, except those that only say where things
     are (`data_dir`)."""
     knobs = [f for f in dataclasses.fields(thing) if f.init and not f.metadata.get("where")]  # type: ignore[arg-type]
     return {f.name: value for f in knobs if (value := getattr(thing, f.name)) != f.default}
@@ -64,7 +64,7 @@ def share_knobs(task: str, workflow: str, knobs: Mapping[str, Any]) -> tuple[dic
 
 
 def missing_tools(task: Task, workflow: Workflow, given: Iterable[str] = ()) -> tuple[str, ...]:
-    """The tools that a workflow's agents use (its `needs`, if it has any) and the task has not, nor are `given`. Making
+    """The tools that a workflow's agents use (its `needs`, if it has any) and the task does not have, nor are `given`. Making
     a tool may take a while; a task that knows its tools' names before says them as `offers`."""
     needs = set(getattr(workflow, "needs", ())) - set(given)
     return tuple(sorted(needs - set(getattr(task, "offers", None) or task.tools))) if needs else ()

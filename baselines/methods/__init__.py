@@ -1,6 +1,6 @@
 """Methods: one file each; the module name is the method name.
 
-A method says in what it differs: how roles map to policies (`route`), which episodes to collect (`collect`), how credit is
+A method defines how it differs: how roles map to policies (`route`), which episodes to collect (`collect`), how credit is
 assigned (`credit`), and which loss it minimises (`loss`, `normaliser`). The loop in `baselines/train.py` never asks which it is.
 """
 

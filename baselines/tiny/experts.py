@@ -1,4 +1,4 @@
-"""Noisy scripted experts for sums: whose play the tiny model imitates before reinforcement learning improves on it.
+"""Noisy scripted experts for sums; the tiny model imitates them before reinforcement learning improves on it.
 
 Their mistakes are systematic, not random: a model decoded greedily averages random noise away and would start near 100%.
 The slip is a forgotten carry, with the working written out so that an evaluator can see it:

@@ -119,7 +119,7 @@ def _installed(name: str) -> bool:
 
 
 def _cuda() -> str:
-    """What can be told without importing torch."""
+    """What is known without importing torch."""
     if find_spec("torch") is None:
         return "torch is not installed"
     cards = sorted(Path("/dev").glob("nvidia[0-9]*"))

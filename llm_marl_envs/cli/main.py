@@ -41,7 +41,7 @@ def _run(argv: list[str]) -> None:
         ERR.print(f"[yellow]interrupted[/] {escape(str(stop))}", soft_wrap=True)
         raise SystemExit(130) from None
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; that is no error of ours
+        sys.stderr.close()  # the reader of our output has gone; this is not an error
         raise SystemExit(0) from None
     except OSError as bad:
         if bad.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):

@@ -1,10 +1,10 @@
 """Math-Verify in processes of its own, which keep the time limit.
 
-Math-Verify limits itself by signals, which only work in a main thread, and a comparison in sympy can take for ever or all
+Math-Verify limits itself by signals, which only work in a main thread, and a comparison in sympy may never end or use all
 memory. So a worker process imports it once and forks a child that compares; a child that takes too long or dies is
 replaced by another fork within milliseconds, and its item is tried once more. Any thread may ask.
 
-    python -m llm_marl_envs.grading.workers      one worker: a JSON request a line in, a JSON answer a line out
+    python -m llm_marl_envs.grading.workers      one worker: one JSON request per input line, one JSON answer per output line
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Pool:
 
     def ask(self, gold: str, answer: str, tolerance: float | None = None) -> dict[str, Any]:
         """{"equal": whether Math-Verify finds them equal, "read": whether it could read the answer, "seconds": CPU time},
-        or {"late": why} when comparing them failed twice. Raises WorkerFailed when no worker can be had."""
+        or {"late": why} when comparing them failed twice. Raises WorkerFailed if no worker is available."""
         request = json.dumps({"gold": gold, "answer": answer, "tolerance": tolerance}).encode() + b"\n"
         worker, reason = self.idle.get(), ""
         try:
@@ -203,8 +203,8 @@ def _serve() -> None:
 
 
 class _Child:
-    """A fork that compares, and can be lost. It closes the `foreign` descriptors, which are the worker's alone: were they
-    left open, nobody would notice the worker's death."""
+    """A fork that compares, and can be lost. It closes the `foreign` descriptors, which are the worker's alone: if they
+    stayed open, nobody would notice the worker's death."""
 
     def __init__(self, foreign: Iterable[int]) -> None:
         requests, self.requests = os.pipe()

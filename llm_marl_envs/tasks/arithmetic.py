@@ -1,4 +1,4 @@
-"""Arithmetic: procedural sums, nothing to download, as hard as its knobs."""
+"""Arithmetic: procedural sums, nothing to download, its knobs set the difficulty."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENUMERABLE = 50_000  # up to this many expressions are listed, more are drawn
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Procedural sums such as 47 + 58, as hard as their knobs.
+    """Procedural sums such as 47 + 58, their knobs set the difficulty.
 
     An expression is `terms` numbers of `digits` digits, joined by `operators` (any of + - *, the usual precedence). An expression's own hash decides its split, whatever the seed and the order of its terms, so splits are disjoint by
     construction: 58 + 47 is in the same split as 47 + 58. `seed` decides which expressions are taken and in which order.

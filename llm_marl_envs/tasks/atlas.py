@@ -1,4 +1,4 @@
-"""Atlas: questions of one to four hops over a generated encyclopaedia. Nothing to download, as large as its knobs."""
+"""Atlas: questions of one to four hops over a generated encyclopaedia. Nothing to download, its knobs set the size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from llm_marl_envs.tools.index import Passage
 from llm_marl_envs.tools.search import search_tool, search_tools
 
 MOST_HOPS = 4
-IN_VAIN = 2_000  # draws without a new question after which a split is taken to be used up
+FRUITLESS_DRAWS = 2_000  # draws without a new question after which a split is taken to be used up
 DRAWN = 60  # second sides of a comparison among which one is chosen
 FIRST = {  # kind -> questions for the one of the lesser and of the greater year
     "person": ("Who was born first, {a} or {b}?", "Who was born later, {a} or {b}?"),
@@ -146,7 +146,7 @@ def _riddles(task: Atlas, split: str) -> Iterator[Riddle]:
     seen: set[tuple[str, ...]] = set()
     draw = _Draw(world, rng, lambda key: key not in seen and split_of(key) == split)
     in_vain = 0
-    while in_vain < IN_VAIN:
+    while in_vain < FRUITLESS_DRAWS:
         in_vain += 1
         if riddle := draw.riddle(rng.randint(task.min_hops, task.max_hops)):
             seen.add(riddle.key)

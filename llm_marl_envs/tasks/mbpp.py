@@ -87,7 +87,7 @@ class MBPP(DatasetTask):
         ),
         notes="The question shows the first test only (knob `shown`), which gives the function's name and its arguments; the "
         "usual prompt shows all three, so scores are only comparable with papers at shown=3. A program that answers what is "
-        "shown by heart fails the others, but in seven tasks whose tests all expect the same value (rows 66, 73, 215 and 298 "
+        "shown by heart fails the others, except in seven tasks whose tests all expect the same value (rows 66, 73, 215 and 298 "
         "of train, 26, 192 and 328 of test). The sanitized configuration (local folder: mbpp/sanitized) has 7, 120, 43 and 257 "
         "problems. Task 123 (row 112 of test), whose own reference needs seconds, gets ten times `cpu_s`. The hub's revision is "
         "not pinned.",

@@ -248,7 +248,7 @@ def functions(name: str, most: int) -> Mapping[tuple[int, ...], tuple[Primitive,
     """All different functions of a family of up to `most` steps: the shortest composition's indices, and its steps.
 
     Two compositions are the same function if they agree on inputs that do not depend on any seed. The first is the empty
-    one; none of the others does nothing.
+    one; each of the others changes some input.
     """
     family = families()[name]
     inputs = pool(name, "all seeds", 4 * POOL)
@@ -323,7 +323,7 @@ def _choose(table: np.ndarray, row: int, rng: Random) -> tuple[list[int], list[i
     """Inputs for the examples and for the hidden tests; None if a few examples do not tell the function from all others
     that ever differ from it, or if its results hardly vary.
 
-    Examples are chosen greedily: each leaves as few other functions as can be.
+    Examples are chosen greedily: each leaves as few other functions as possible.
     """
     same = table == table[row]  # (functions, inputs)
     order = rng.sample(range(table.shape[1]), table.shape[1])

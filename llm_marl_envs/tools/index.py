@@ -4,7 +4,7 @@ A corpus is a `corpus.jsonl[.gz]` with the fields id, title, text (or id and con
 FlashRAG and Search-R1). Scoring is bm25s (Lu 2024, arXiv 2407.03618) with its defaults, its numpy back end and Snowball's
 English stemmer; ties go to the passage that comes first in the corpus, so results are the same in every process.
 
-The cache holds one folder per (corpus bytes, settings, versions); a torn or changed one is built anew. A corpus over
+The cache holds one folder per (corpus bytes, settings, versions); a torn or changed one is rebuilt. A corpus over
 HASH_EACH_TIME bytes is hashed once and its digest remembered under its path, size and time of change: hashing a dump of
 14 GB takes longer than loading its index. Indexing itself happens in memory (about six times the text).
 """
@@ -34,7 +34,7 @@ from llm_marl_envs.files import HASH_EACH_TIME, atomic_write, cache_folder, cach
 VERSION = 1  # of the folder's layout and of how a text becomes words
 LONGEST_QUERY = 4_096  # characters; the rest of a longer query is not looked at, so its cost is bounded
 WORDS = re.compile(r"\b\w\w+\b")
-BUSY = 2_000  # passages between two signs of life while building
+BUSY = 2_000  # passages between two progress reports while building
 PASSAGES, OFFSETS = "passages.jsonl", "offsets.npy"
 
 
@@ -48,7 +48,7 @@ class Passage(NamedTuple):
 
 
 class Index:
-    """Finds passages by BM25. Reading is all it does, so threads may share one."""
+    """Finds passages by BM25. It only reads, so threads may share one."""
 
     def __init__(self, bm25: Any, passages: np.ndarray, offsets: np.ndarray):
         bm25s, self._stemmer = _packages()
@@ -128,7 +128,7 @@ def _build_in(folder: Path, corpus: Path) -> None:
 def _load(folder: Path) -> Index:
     bm25s, _ = _packages()
     bm25 = bm25s.BM25.load(folder, mmap=True)
-    # Plain views of the mapped arrays: every slice of a numpy.memmap pays for being one.
+    # Plain views of the mapped arrays: every slice of a numpy.memmap has the cost of one.
     bm25.scores = {name: np.asarray(value) if name != "num_docs" else value for name, value in bm25.scores.items()}
     offsets = np.asarray(np.load(folder / OFFSETS, mmap_mode="r"))
     return Index(bm25, np.asarray(np.memmap(folder / PASSAGES, np.uint8, "r")), offsets)

@@ -33,7 +33,7 @@ from llm_marl_envs.errors import ConfigError, DataError, ToolFailed
 from llm_marl_envs.tools.index import LONGEST_QUERY, Passage, passage_of
 
 LARGEST_REPLY = 16 << 20  # bytes, headers included
-RETRIES = 2  # of what may pass: a connection that fails, a 5xx
+RETRIES = 2  # for temporary failures: a connection that fails, a 5xx
 BACK_OFF = 0.05  # seconds before the first retry, four times as many before the second
 SHOWN = 200  # characters of a bad reply in a message
 KEPT = 64  # idle connections to a server
@@ -129,7 +129,7 @@ def _address(url: str) -> _Address:
     except ValueError as bad:  # UnicodeError is one
         raise ConfigError(f"the retriever's URL {url!r} cannot be read ({bad}); {wanted}") from None
     if parts.scheme not in ("http", "https") or not host:
-        raise ConfigError(f"the retriever's URL {url!r} is no http:// or https:// URL; {wanted}")
+        raise ConfigError(f"the retriever's URL {url!r} is not an http:// or https:// URL; {wanted}")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ConfigError(f"the retriever's URL must be a host and a path, without user, query or fragment; {wanted}")
     path = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")

@@ -39,7 +39,7 @@ def search_tools(
 
 
 def search_tool(searcher: Searcher, top_k: int = 3) -> Tool:
-    """The tool `search(query)` over a searcher; it takes any text and raises nothing but ToolFailed."""
+    """The tool `search(query)` over a searcher; it takes any text and raises only ToolFailed."""
     if top_k < 1:
         raise ConfigError(f"top_k starts at 1; got {top_k}")
 
@@ -51,7 +51,7 @@ def search_tool(searcher: Searcher, top_k: int = 3) -> Tool:
 
 
 def show_passages(passages: Iterable[Passage]) -> str:
-    """Passages as an agent reads them, in Search-R1's layout, one a line:
+    """Passages as an agent reads them, in Search-R1's layout, one per line:
 
     >>> show_passages([Passage("7", "Oslo", "Oslo is a city."), Passage("9", "Bergen", "So is Bergen.")])
     'Doc 1(Title: "Oslo") Oslo is a city.\\nDoc 2(Title: "Bergen") So is Bergen.'

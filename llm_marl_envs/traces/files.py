@@ -93,7 +93,7 @@ def _whole_lines(path: Path) -> tuple[list[bytes], bool]:
                 chunks.append(chunk)
         except (EOFError, zlib.error, gzip.BadGzipFile) as bad:
             if isinstance(bad, OSError) and not chunks:
-                raise  # not gzipped at all, so neither torn nor ours to mend
+                raise  # not gzipped at all, so not a torn trace file, so not repaired
             torn = True
     *lines, rest = b"".join(chunks).split(b"\n")
     return lines, torn or bool(rest.strip())

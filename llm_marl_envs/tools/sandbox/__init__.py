@@ -1,4 +1,4 @@
-"""Run programs that nobody trusts.
+"""Run untrusted programs.
 
     with Sandbox() as box:
         box.run("print(6 * 7)").stdout                                  # "42\\n"

@@ -1,4 +1,4 @@
-"""A job for the sandbox and what came of it, as plain data."""
+"""A job for the sandbox and its result, as plain data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXT = 4000  # characters of stderr that are kept
 @dataclass(frozen=True, slots=True)
 class JobLimits:
     """What a program may use. CPU time decides, so a busy machine changes no score; `wall_s` (None: ten times the CPU
-    seconds and ten more) only ends what waits for ever."""
+    seconds and ten more) only ends programs that wait without end."""
 
     cpu_s: float = 5.0
     wall_s: float | None = None
@@ -33,7 +33,7 @@ class JobLimits:
 
 
 class JobResult(NamedTuple):
-    """What came of a job. `status`: ok (ended by itself, exit code 0), error, cpu, wall, memory, output (a limit was
+    """The result of a job. `status`: ok (ended by itself, exit code 0), error, cpu, wall, memory, output (a limit was
     passed), signal, and failed (a test raised; `stderr` says which)."""
 
     status: str

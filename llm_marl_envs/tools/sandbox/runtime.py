@@ -15,9 +15,9 @@ from pathlib import Path
 from llm_marl_envs.errors import MissingExtra
 
 INSIDE = Path(__file__).with_name("inside")
-WORK = "/sandbox/work"  # the work folder's name in there
-CODE = "/sandbox/code"  # where INSIDE is in there
-SITE = "/sandbox/site"  # where numpy is in there
+WORK = "/sandbox/work"  # the work folder's name in the sandbox
+CODE = "/sandbox/code"  # where INSIDE is in the sandbox
+SITE = "/sandbox/site"  # where numpy is in the sandbox
 # Set for the interpreter's start only (the server clears its environment): string hashes, and with them the order of sets,
 # are the same in every run; the loader binds at once what every fork would bind again; numpy starts no threads.
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -36,15 +36,15 @@ print(json.dumps(sorted(f for f in files if f.startswith("/"))))
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """An interpreter's files. `binds` are (path here, path in there), to be bound read-only."""
+    """An interpreter's files. `binds` are (path here, path in the sandbox), to be bound read-only."""
 
     executable: str
     binds: tuple[tuple[str, str], ...]
     links: tuple[tuple[str, str], ...]  # (what a symbolic link says, where it is)
-    hidden: tuple[str, ...]  # folders in there that are to be empty
+    hidden: tuple[str, ...]  # folders in the sandbox that are to be empty
 
     def command(self, control: int, confine: bool, numpy: bool) -> list[str]:
-        """The command that starts the fork server in there, talking on the descriptor `control`."""
+        """The command that starts the fork server in the sandbox, talking on the descriptor `control`."""
         flags = ("-S", "-s", "-B", "-X", "utf8")
         server = (f"{CODE}/server.py", str(control), WORK, str(int(confine)), *([SITE] if numpy else []))
         return [self.executable, *flags, *server]

@@ -1,6 +1,6 @@
 """Play hostile programs in a sandbox, and look from outside whether they were contained.
 
-A program's own word is not enough. While the suite runs, the host has files with a secret, sockets that listen, a
+A program's own output is not trusted. While the suite runs, the host has files with a secret, sockets that listen, a
 process and an environment variable; afterwards they must be untouched, the secret must be nowhere in what came out, and
 the sandbox must do the next ordinary job right.
 """
@@ -43,7 +43,7 @@ the memory of the process that tests""".replace("\n", "|").split("|")
 
 
 class Finding(NamedTuple):
-    """What came of one hostile program. `detail` says how it was not contained."""
+    """The result of one hostile program. `detail` says how it was not contained."""
 
     escape: Escape
     contained: bool

@@ -35,7 +35,7 @@ def limits_of(part: dict) -> dict[int, int]:
     }
 
 
-def furnish() -> None:
+def prepare_template() -> None:
     """Make this interpreter the one that jobs inherit: without us, with streams on the descriptors that they will have."""
     for name in ("server", "job", "roles", "wire", "seccomp", "__main__"):
         sys.modules.pop(name, None)

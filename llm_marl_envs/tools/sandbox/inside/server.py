@@ -1,6 +1,6 @@
 """The fork server: one warm interpreter, from which every job is forked.
 
-It reads one packet a job from its socket: JSON with the limits, and the job's descriptors beside it. It never reads what
+It reads one packet per job from its socket: JSON with the limits, and the job's descriptors beside it. It never reads what
 is in them, so a later job cannot find an earlier one's tests in the memory it inherits. It answers with one packet: how
 each process ended and what it used. It ends when the socket does, or (said in the answer) when it cannot clean up.
 
@@ -218,7 +218,7 @@ def main() -> None:
 
         load_filter = seccomp.loader()
     job.rehearse()
-    job.furnish()
+    job.prepare_template()
     serve(
         socket.socket(fileno=int(control)),
         work,
