@@ -126,10 +126,10 @@ def check_place(point: EntryPoint) -> None:
     if _owner(point) != OURS or not ours.is_dir():
         return
     found = importlib.util.find_spec(top)
-    places = [Path(place) for place in (found and found.submodule_search_locations) or ()]
-    if found and found.origin and not places:  # a file
-        places = [Path(found.origin)]
-    if places and not any(place.exists() and place.samefile(ours) for place in places):
+    if not found or not found.origin:  # a folder without __init__ gives way to ours, wherever it lies
+        return
+    places = [Path(place) for place in found.submodule_search_locations or (found.origin,)]
+    if not any(place.exists() and place.samefile(ours) for place in places):
         raise ConfigError(
             f"{point.name!r} needs the package {top!r} of {OURS}, which lies in {ours}, and Python finds another one first, in "
             f"{places[0]}. Uninstall that one or take it off PYTHONPATH, or use a virtual environment of its own."

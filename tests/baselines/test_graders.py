@@ -283,7 +283,7 @@ def test_a_sandbox_closed_without_waiting_loses_its_jobs():
     for job in jobs:
         with pytest.raises(ToolFailed, match="closed"):
             job.result(10)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "it waited for the program under test"
     threads.close()
 
 
@@ -353,7 +353,7 @@ def test_an_interrupt_ends_it_and_leaves_no_process(graders, reply, gradings):
     began = time.monotonic()
     program.send_signal(signal.SIGINT)
     _, said = program.communicate(timeout=60)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "it waited for the program under test"
     assert program.returncode != 0
     assert said.rstrip().endswith("KeyboardInterrupt"), said
     time.sleep(0.2)

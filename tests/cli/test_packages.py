@@ -144,6 +144,13 @@ def test_a_foreign_package_in_the_place_of_ours_is_said(ours, foreign, argv):
         assert part in text
 
 
+def test_a_mere_folder_of_that_name_does_no_harm(ours, tmp_path):
+    """Python prefers any package to a folder without `__init__`."""
+    (tmp_path / "results" / "baselines").mkdir(parents=True)
+    code, text = python(RUN, "train", "--help", path=(ours, tmp_path / "results", ROOT))
+    assert code == 0, text
+
+
 def test_the_other_commands_go_on(ours, foreign):
     path = (ours, foreign, ROOT)
     code, text = python(RUN, "--help", path=path)

@@ -293,7 +293,7 @@ def test_a_stuck_worker_is_given_up(monkeypatch):
     began = time.monotonic()
     with pytest.raises(WorkerFailed, match="no answer"):
         pool.ask("x", "y")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     pool.close()
 
 

@@ -78,9 +78,9 @@ def test_only_passages_that_share_a_word_are_found():
 )
 def test_any_text_can_be_asked(query):
     found = Index.of([Passage("0", "Oslo", "city \ud83d half a pair")])
-    began = time.perf_counter()
+    began = time.process_time()
     assert [p.id for p in found.search(query)] == (["0"] if "Oslo" in query else [])
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_words_that_say_nothing_are_not_searched_for():
