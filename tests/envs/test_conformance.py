@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import random
 
 import numpy as np
 import pettingzoo
 import pytest
+from cases import every
 from fitting import KNOBS, made
 from pettingzoo.test import api_test, parallel_api_test, render_test, seed_test, state_test
 from pettingzoo.utils.conversions import turn_based_aec_to_parallel
@@ -19,10 +21,10 @@ from llm_marl_envs.spec import split_id
 # What the API shows depends on the workflow alone, and on the task only through its problems' texts and tools: so every
 # workflow on the tasks that need no data, and every task with one agent.
 PROCEDURAL = ("arithmetic", "atlas", "snippets")
-SAMPLE = {id for id in KNOBS if split_id(id)[0] in PROCEDURAL or split_id(id)[1] == "solo"}
+SAMPLE = [id for id in KNOBS if split_id(id)[0] in PROCEDURAL or split_id(id)[1] == "solo"]
 
 
-@pytest.fixture(params=[pytest.param(id, marks=() if id in SAMPLE else pytest.mark.slow) for id in KNOBS])
+@pytest.fixture(params=SAMPLE)
 def env_id(request) -> str:
     return request.param
 
@@ -106,3 +108,24 @@ def test_a_pickled_episode_goes_on_identically(env_id, example_dir):
         env.reset()
         assert copy.problem == env.problem
         assert copy.session.play == env.session.play
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "check",
+    [
+        test_pettingzoo_api,
+        test_pettingzoo_seeds,
+        test_pettingzoo_rendering,
+        test_pettingzoo_state,
+        test_pettingzoo_parallel,
+        test_pettingzoo_registry,
+        test_global_generators_are_untouched,
+        test_a_pickled_episode_goes_on_identically,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_all_other_ids(check, example_dir, capsys):
+    others = every("env_id", [id for id in KNOBS if id not in SAMPLE])(check)
+    fixtures = {"example_dir": example_dir, "capsys": capsys}
+    others(**{name: fixtures[name] for name in inspect.signature(others).parameters})
