@@ -40,8 +40,8 @@ class Outcome:
 def outcome_of(session: Session, task: Task, problem: Problem) -> Outcome:
     """Grade a session that is over. A grader that crashes makes the episode FAILED, not wrong.
 
-    A call counts as malformed once, however many of its readings failed: the workflow says so (`Malformed`), or an answer or
-    verdict that its agent claimed cannot be read. (Evidence is a tool's text, so it does not count.)
+    A call counts as malformed once, however many of its readings failed: the workflow says so (`Malformed`), or there is
+    nothing to read in what its agent then claimed, be it an answer, a verdict or evidence.
     """
     status = session.status
     if status is None:
@@ -72,7 +72,7 @@ def outcome_of(session: Session, task: Task, problem: Problem) -> Outcome:
                 if call.kind == "verdict":
                     score = _VERDICTS.get((call.text, score.value >= 1.0), _NO_VERDICT)
                 claims.append((call, score))
-                if score.read is None and call.kind != "evidence" and call.agent in calls:
+                if score.read is None and call.agent in calls:
                     unreadable.add((call.agent, calls[call.agent]))
             elif kind is Malformed and call.agent in calls:
                 unreadable.add((call.agent, calls[call.agent]))

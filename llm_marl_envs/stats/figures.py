@@ -24,7 +24,7 @@ FIGURES = {
     "task_success": "The team's score, from 0 to 1.",
     "calls": "Agents' calls per episode.",
     "tokens": "Prompt and reply tokens per episode, as reported.",
-    "malformed": "Share of agents' calls in which at least one reading failed (of a claimed answer or verdict, or of what the workflow asked for).",
+    "malformed": "Share of agents' calls in which at least one reading failed (of what the workflow asked for, or of a claimed answer, verdict or evidence).",
     "truncated": "Share of episodes that ran out of their budget.",
     "first_draft": "The score of the first answer that was claimed.",
     "accept_if_right": "Share of verdicts on right answers that said right.",

@@ -182,14 +182,15 @@ def test_a_call_is_malformed_once():
     assert found == (found.cases, found.cases), "all of them, and none of them twice"
 
 
-def test_searches_that_find_nothing_are_no_malformed_replies():
+def test_evidence_with_nothing_in_it_counts_too():
+    """One call asks for what is not there, the other answers."""
     searched = Session(Play(make_workflow("search_answer", turns=1), PROBLEM.question))
     searched.reply("<search>Peru</search>")
     searched.reply("No passage was found.", worked=0.0)
     searched.reply("Lima")
     found = outcome_of(searched, TASK, PROBLEM)
     assert [score.read for _, score in found.claims] == [None, "Lima"]
-    assert found.malformed == 0
+    assert counts(found)["malformed"] == (1, 2)
 
 
 def test_every_figure_is_explained():

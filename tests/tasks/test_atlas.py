@@ -353,7 +353,7 @@ def test_grading():
 def test_search_is_over_its_own_articles():
     task = Atlas(seed=3, size=200, top_k=2)
     for passage in task.corpus()[::20]:
-        lines = task.tools["search"](f"{passage.title} {passage.text}").splitlines()
+        lines = task.tools["search"](f"{passage.title} {passage.text}").text.splitlines()
         assert lines[0] == f'Doc 1(Title: "{passage.title}") {passage.text}'
         assert len(lines) == 2
     env = make("atlas/solo-v0", split="test", seed=3, size=200)

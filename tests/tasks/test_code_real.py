@@ -102,7 +102,7 @@ WRONGLY_SHOWN = {"humaneval/test/47", "humaneval/test/148"}
 
 def test_the_shown_examples_of_humaneval_are_those_of_its_references():
     task, found = real("humaneval", tuple(HUMANEVAL))
-    said = {p.question.id: task.tools["run_examples"](program, question=p.question) for p, program, _ in found}
+    said = {p.question.id: task.tools["run_examples"](program, question=p.question).text for p, program, _ in found}
     counts = {id: re.match(r"(\d+) of (\d+) examples pass", text) for id, text in said.items()}
     assert sum(match is not None for match in counts.values()) == 126
     assert sum(int(match[2]) for match in counts.values() if match) == 349
@@ -123,7 +123,7 @@ def test_a_program_that_knows_mbpps_shown_test_by_heart_fails():
         assert isinstance(test, ast.Assert)
         assert isinstance(test.test, ast.Compare)
         reply = f"```python\n{gutted(program, names, f'return {ast.unparse(test.test.comparators[0])}')}\n```"
-        assert task.tools["run_examples"](reply, question=problem.question) == "1 of 1 examples pass."
+        assert task.tools["run_examples"](reply, question=problem.question) == ("1 of 1 examples pass.", 1.0)
         if task.grade(problem, reply).value == 1.0:
             passed.append(problem.question.id)
     assert passed == [f"mbpp/{id}" for id in CONSTANT]

@@ -79,31 +79,36 @@ def test_answers_and_verdicts_are_graded_by_the_truth():
 
 def test_the_python_tool():
     run = make_task("snippets").tools["python"]
-    assert run("print(6 * 7)") == "42"
-    assert run("Sure!\n```python\nprint(6 * 7)\n```") == "42"
-    assert run("") == "(no output)"
-    assert "ZeroDivisionError" in run("print(1)\n1 / 0")
-    assert run("print(1)\n1 / 0").startswith("1\n")
-    assert "Stopped: it takes more than 2 seconds of CPU time." in run("while True: pass")
-    long = run("print('a' * 5000); print('b' * 5000)")
+    assert run("print(6 * 7)") == ("42", 1.0)
+    assert run("Sure!\n```python\nprint(6 * 7)\n```") == ("42", 1.0)
+    assert run("") == ("(no output)", 0.0)
+    text, worked = run("print(1)\n1 / 0")
+    assert text.startswith("1\n")
+    assert "ZeroDivisionError" in text
+    assert worked == 0.0
+    assert run("print(").worked == 0.0, "no traceback, and yet it does not run"
+    text, worked = run("while True: pass")
+    assert "Stopped: it takes more than 2 seconds of CPU time." in text
+    assert worked == 0.0
+    long, _ = run("print('a' * 5000); print('b' * 5000)")
     assert len(long) < 4200
     assert re.search(r"^a+ \[\.\.\. 6001 characters left out \.\.\.\] b+$", long)
     for strange in ("\x00", "\ud800", "```python", "(" * 100_000, "x" * 300_000, "\u202e", "import os; os._exit(0)"):
-        assert isinstance(run(strange), str)
+        assert isinstance(run(strange).text, str)
 
 
 def test_run_examples_runs_what_the_question_shows_and_nothing_else(problems, example_dir):
     task = make_task("mbpp", example_dir)
     problem = task.problems("test")[1]
     run = task.tools["run_examples"]
-    assert run("def up(x): return 1", question=problem.question) == "1 of 1 examples pass."
+    assert run("def up(x): return 1", question=problem.question) == ("1 of 1 examples pass.", 1.0)
     assert task.grade(problem, fenced("def up(x): return 1")).value == 0.0
     failed = run(fenced("def up(x): return 7"), question=problem.question)
-    assert failed == "0 of 1 examples pass.\nExample 1: assert up(0.5) == 1: got 7"
+    assert failed == ("0 of 1 examples pass.\nExample 1: assert up(0.5) == 1: got 7", 0.0)
     everything = make_task("mbpp", example_dir, shown=3)
-    assert everything.tools["run_examples"]("def up(x): return 1", question=problem.question).startswith(
-        "1 of 3 examples pass."
-    )
+    text, worked = everything.tools["run_examples"]("def up(x): return 1", question=problem.question)
+    assert text.startswith("1 of 3 examples pass.")
+    assert worked == 1 / 3
     with pytest.raises(ToolFailed, match="no problem 'elsewhere/0'"):
         run("x", question=Question("elsewhere/0", "What?"))
 
@@ -113,7 +118,7 @@ def test_run_examples_of_every_benchmark(example_dir):
     for name in ("humaneval", "humanevalplus", "mbpp", "mbppplus", "apps", "livecodebench"):
         task = make_task(name, example_dir)
         for problem, example in zip(task.problems(task.splits[-1]), task.card.examples, strict=True):
-            says[problem.question.id] = task.tools["run_examples"](example.right[0], question=problem.question)
+            says[problem.question.id] = task.tools["run_examples"](example.right[0], question=problem.question).text
     none = "The problem statement shows no example that can be run."
     assert says == {
         "humaneval/test/0": "1 of 1 examples pass.",

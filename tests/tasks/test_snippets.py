@@ -46,7 +46,7 @@ def test_programs_by_the_words_pass():
         assert score.value == 1.0, (problem.question.text, score)
         by_heart = dict_program(shown_of(problem))
         assert task.grade(problem, fenced(by_heart)).value == 0.0
-        assert task.tools["run_examples"](by_heart, question=problem.question) == "3 of 3 examples pass."
+        assert task.tools["run_examples"](by_heart, question=problem.question) == ("3 of 3 examples pass.", 1.0)
 
 
 def test_no_constant_and_no_copy_passes():

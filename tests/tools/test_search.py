@@ -17,6 +17,7 @@ from leaderboard.score import score
 from llm_marl_envs import EnvSpec, Status, TraceWriter, WorkflowEnv
 from llm_marl_envs.errors import ConfigError, DataError, ToolFailed
 from llm_marl_envs.reading import NOTHING_FOUND
+from llm_marl_envs.task import ToolResult
 from llm_marl_envs.tasks.atlas import Atlas
 from llm_marl_envs.tools.index import Index, Passage
 from llm_marl_envs.tools.search import search_tool, search_tools, show_passages
@@ -40,23 +41,23 @@ def test_a_corpus_file(tmp_path):
     path.write_text("\n".join(json.dumps({"id": i, "title": t, "text": x}) for i, t, x in rows), encoding="utf-8")
     tools = search_tools(corpus=str(path), retriever=None, top_k=2)
     assert list(tools) == ["search"]
-    assert tools["search"]("city?") == (
+    assert tools["search"]("city?") == ToolResult(
         'Doc 1(Title: "Oslo") A city in Norway.\nDoc 2(Title: "Rome") A city in Italy. Old.'
     )
-    assert tools["search"](query="Bern") == 'Doc 1(Title: "Bern") A town.'
+    assert tools["search"](query="Bern") == ToolResult('Doc 1(Title: "Bern") A town.', 1.0)
 
 
 def test_a_server():
     with serving(well) as server:
         search = search_tools(corpus=None, retriever=server.url, top_k=2)["search"]
-        assert search("tea") == 'Doc 1(Title: "Title 0") About tea, 0.\nDoc 2(Title: "Title 1") About tea, 1.'
+        assert search("tea").text == 'Doc 1(Title: "Title 0") About tea, 0.\nDoc 2(Title: "Title 1") About tea, 1.'
     assert server.asked[0][1]["topk"] == 2
 
 
 def test_the_encyclopaedia():
     found = search_tools(corpus="atlas", retriever=None, top_k=1)["search"]
     passage = Atlas().corpus()[500]
-    assert found(passage.text) == f'Doc 1(Title: "{passage.title}") {passage.text}'
+    assert found(passage.text).text == f'Doc 1(Title: "{passage.title}") {passage.text}'
 
 
 def test_neither_is_no_tool_and_both_are_a_mistake(tmp_path):
@@ -73,9 +74,9 @@ def test_neither_is_no_tool_and_both_are_a_mistake(tmp_path):
 
 @pytest.mark.parametrize("query", ["", "\ud800", "\x00", "zzz", "x" * 1_000_000, "\n\u202e", "the"])
 def test_nothing_found_is_said(query):
-    assert search_tool(Index.of([Passage("0", "Oslo", "city")]))(query) == NOTHING_FOUND
+    assert search_tool(Index.of([Passage("0", "Oslo", "city")]))(query) == ToolResult(NOTHING_FOUND, 0.0)
     with serving(saying(b'{"result": [[]]}')) as server:
-        assert search_tools(corpus=None, retriever=server.url)["search"](query) == NOTHING_FOUND
+        assert search_tools(corpus=None, retriever=server.url)["search"](query) == ToolResult(NOTHING_FOUND, 0.0)
 
 
 def test_passages_cannot_pose_as_others():
