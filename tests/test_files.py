@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,14 +121,21 @@ def test_places_that_take_no_file(tmp_path):
     assert listed(tmp_path) == ["file"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission(tmp_path):
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(WriteFailed, match="Permission denied"):
-            put(tmp_path / "a.txt", "text")
-    finally:
-        tmp_path.chmod(0o700)
+def test_a_folder_without_permission():
+    """Root may write anywhere, so root becomes nobody for it."""
+    me = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        if me == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(WriteFailed, match="Permission denied"):
+                put(folder / "a.txt", "text")
+            assert list(folder.iterdir()) == []
+        finally:
+            os.seteuid(me)
+            folder.chmod(0o700)
 
 
 def test_links_and_permissions_stay(tmp_path):
