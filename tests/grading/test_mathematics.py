@@ -147,7 +147,7 @@ def pairs(count: int, seed: int = 0) -> list[tuple[str, str, str]]:
     return found
 
 
-FEW_AND_MANY = [pytest.param(400, id="few"), pytest.param(3000, id="many", marks=pytest.mark.slow)]
+FEW_AND_MANY = [pytest.param(200, id="few"), pytest.param(3000, id="many", marks=pytest.mark.slow)]
 
 
 def disagreements(written: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str, bool]], list[bool]]:
