@@ -288,6 +288,7 @@ def test_a_sandbox_closed_without_waiting_loses_its_jobs():
 
 
 ENDLESS = """
+import os
 from baselines.engines.scripted import Scripted
 from baselines.policies import PolicyRouter
 from baselines.rollout import groups, rollout
@@ -301,7 +302,7 @@ code, workflow = make_task("snippets"), make_workflow("solo")
 class Telling:
     tools = {{}}
     def grade(self, problem, text, kind="answer"):
-        print("grading", flush=True)
+        os.write(1, b"grading\\n")  # whole, whatever other threads write
         return grade(problem, text)
 
 starts = groups(workflow, code.problems("train")[:40], 1, seed=0)
