@@ -288,7 +288,8 @@ def test_a_sandbox_closed_without_waiting_loses_its_jobs():
 
 
 ENDLESS = """
-import os
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
 from baselines.engines.scripted import Scripted
 from baselines.policies import PolicyRouter
 from baselines.rollout import groups, rollout
