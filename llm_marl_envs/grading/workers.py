@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import queue
-import resource
 import select
 import signal
 import subprocess
@@ -28,6 +27,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from llm_marl_envs.errors import MissingExtra, WorkerFailed
+
+if sys.platform != "win32":  # which has none; plain numbers are graded there, too
+    import resource
 
 CPU_S = 0.6  # of one comparison
 WALL_S = 5.0  # on a machine too busy to give it that

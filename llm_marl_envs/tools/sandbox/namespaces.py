@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 
-from llm_marl_envs.tools.sandbox.inside import landlock, seccomp
+from llm_marl_envs.tools.sandbox.inside import seccomp
 from llm_marl_envs.tools.sandbox.launch import as_nobody
 from llm_marl_envs.tools.sandbox.runtime import ENVIRONMENT, INSIDE, WORK, runtime
+
+if sys.platform != "win32":  # where there is no C library to load at import; `missing` says so before it is used
+    from llm_marl_envs.tools.sandbox.inside import landlock
 
 
 def missing() -> str | None:
