@@ -1,7 +1,7 @@
 """The contract of a workflow and of a task, as tests that their authors can call.
 
     def test_my_workflow():
-        check_workflow(MyWorkflow())
+        check_workflow(MyWorkflow(), MyWorkflow(rounds=5))
 
 `check_workflow` plays random episodes and replays each of them: forked at every turn, pickled, and in other processes
 with other hash seeds, another clock, another environment and other global random generators. A talk that depends on
@@ -15,7 +15,7 @@ import pickle
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -99,9 +99,16 @@ def play_randomly(
     return session
 
 
-def check_workflow(workflow: Workflow, episodes: int = 50, question: Question = QUESTION) -> None:
-    """Raises AssertionError that says which of the protocol's five rules random play breaks, if any."""
-    plays: list[Session] = []
+def check_workflow(*workflows: Workflow, episodes: int = 50, question: Question = QUESTION) -> None:
+    """Raises AssertionError that says which of the protocol's five rules random play of which workflow breaks, if any.
+
+    Give several settings of a workflow at once: most of the time goes into starting the other processes.
+    """
+    plays = [session for workflow in workflows for session in _plays(workflow, episodes, question)]
+    _check_elsewhere(workflows, plays)
+
+
+def _plays(workflow: Workflow, episodes: int, question: Question) -> Iterator[Session]:
     for seed in range(episodes):
         before = random.getstate(), np.random.get_state()[1].tobytes()  # type: ignore[union-attr]
         try:
@@ -116,8 +123,7 @@ def check_workflow(workflow: Workflow, episodes: int = 50, question: Question = 
         assert before == after, f"{workflow} draws from a global random generator; use the rng that talk() is given"
         _check_rules(session)
         _check_forks(session)
-        plays.append(session)
-    _check_elsewhere(workflow, plays)
+        yield session
 
 
 def _check_rules(session: Session) -> None:
@@ -199,8 +205,9 @@ class Day(day):
     def today(cls): return Moment.now().date()
 datetime.datetime, datetime.date = Moment, Day
 random.seed(987654321); numpy.random.seed(987654)
-module, plays = pickle.load(sys.stdin.buffer)
-importlib.import_module(module)
+modules, plays = pickle.load(sys.stdin.buffer)
+for module in modules:
+    importlib.import_module(module)
 type(os.environ).__getitem__ = lambda self, name: "elsewhere: " + name
 out.write(pickle.dumps([(session.events, session.answer) for session in pickle.loads(plays)]))
 """
@@ -208,10 +215,10 @@ _HASH_SEEDS = ("1", "2", "4242")  # a set of two strings has the same order in a
 _KEPT = ("PATH", "PYTHON", "LD_", "DYLD_", "LANG", "LC_", "SYSTEMROOT", "VIRTUAL_ENV", "TMP", "TEMP")
 
 
-def _check_elsewhere(workflow: Workflow, plays: list[Session]) -> None:
+def _check_elsewhere(workflows: Sequence[Workflow], plays: list[Session]) -> None:
     """Replay the episodes, the last one first, in processes that have little in common with this one."""
     plays = plays[::-1]  # so that state that one episode leaves for the next is missing
-    packed = pickle.dumps((type(workflow).__module__, pickle.dumps(plays)))
+    packed = pickle.dumps(({type(workflow).__module__ for workflow in workflows}, pickle.dumps(plays)))
     env = {name: value for name, value in os.environ.items() if name.upper().startswith(_KEPT)}
     env["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in sys.path)
     with TemporaryDirectory() as folder, ThreadPoolExecutor(len(_HASH_SEEDS)) as pool:
@@ -230,12 +237,13 @@ def _check_elsewhere(workflow: Workflow, plays: list[Session]) -> None:
     for run in runs:
         if run.returncode:
             last = run.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise AssertionError(f"{workflow} cannot be replayed in another process: {' '.join(last)}")
+            which = ", ".join(map(str, workflows))
+            raise AssertionError(f"{which} cannot be replayed in another process: {' '.join(last)}")
         for was, (events, answer) in zip(plays, pickle.loads(run.stdout), strict=True):
             if was.events != events or was.answer != answer:
                 i = next((i for i, (a, b) in enumerate(zip(was.events, events, strict=False)) if a != b), len(events))
                 raise AssertionError(
-                    f"{workflow} differs in another process at event {i}: it depends on the clock, a global variable, the environment, "
+                    f"{was.play.workflow} differs in another process at event {i}: it depends on the clock, a global variable, the environment, "
                     f"the hash seed (set order) or state kept between episodes. Here {str(was.events[i : i + 1])[:200]}, "
                     f"answer {was.answer!r:.80}, there {answer!r:.80}"
                 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
-import multiprocessing
 import signal
 from pathlib import Path
 
@@ -43,15 +42,10 @@ def run(model: str, out: Path, **changes) -> bytes:
     return (out / "metrics.jsonl").read_bytes()
 
 
-# A process of its own that can be killed. Most of a small run is the start of an interpreter with torch: pay it once.
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["baselines.train", "peft", "transformers.models.qwen3.modeling_qwen3"])
-
-
 def interrupted(settings: TrainArgs, lines: int, signal_: signal.Signals) -> str:
     """Play a run up to its nth line of metrics, where it is sent a signal; what it said on standard error."""
     stderr = settings.out.with_suffix(".stderr")
-    process = SERVER.Process(target=separate_runs.play, args=(settings, stderr, lines, signal_))
+    process = separate_runs.SERVER.Process(target=separate_runs.play, args=(settings, stderr, lines, signal_))
     process.start()
     process.join()
     return stderr.read_text()

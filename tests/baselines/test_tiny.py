@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
-from places import ROOT, TESTS
 
 pytest.importorskip("torch")
+
+from separate_runs import SERVER, begin_tiny, make_tiny
 
 from baselines.tiny import warm_start
 from baselines.tiny.experts import Experts, column_sum
@@ -95,54 +92,24 @@ def test_the_model_is_made_once_and_anew_when_its_recipe_changes(tmp_path, monke
 # The cache, with others at it.
 
 
-PLACES = (TESTS / "baselines", TESTS, ROOT, os.environ.get("PYTHONPATH", ""))
-WITH_TESTS = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PLACES))}
-
-FOUR = """
-import sys, time
-from pathlib import Path
-import torch
-from transformers import AutoModelForCausalLM
-from test_tiny import QUICK
-from baselines.tiny.warm_start import tiny_model
-
-torch.set_num_threads(1)
-for turn in range(2):
-    print("ready", flush=True)
-    sys.stdin.readline()
-    folder = tiny_model("eval_opt", recipe=QUICK, cache=Path(sys.argv[1], str(turn)))
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    print(folder, sum(float(p.detach().double().abs().sum()) for p in model.parameters()), flush=True)
-"""
-
-
-@pytest.mark.timeout(600)  # four processes that import torch, on machines with fewer cores
 def test_four_processes_make_one_model(tmp_path):
     """At first there is nothing, the second time a damaged model; both times they end with the same one."""
-    spoil(tiny_model("eval_opt", recipe=QUICK, cache=tmp_path / "1"))
+    spoil(tiny_model("eval_opt", recipe=QUICK, cache=tmp_path / "damaged"))
     sums = set()
-    with ExitStack() as stack:
-        argv, pipe = [sys.executable, "-c", FOUR, str(tmp_path)], subprocess.PIPE
-        runs = [
-            stack.enter_context(subprocess.Popen(argv, env=WITH_TESTS, stdin=pipe, stdout=pipe, text=True))
-            for _ in range(4)
-        ]
-        for turn in range(2):
-            assert [said(run) for run in runs] == ["ready"] * 4
-            for run in runs:
-                print(file=run.stdin, flush=True)  # all at once
-            found = {said(run) for run in runs}
-            assert len(found) == 1, found
-            path, weights = found.pop().split()
-            sums.add(weights)
-            assert [p.name for p in (tmp_path / str(turn)).iterdir()] == [Path(path).name]
-    assert [run.returncode for run in runs] == [0, 0, 0, 0]
+    for cache in (tmp_path / "empty", tmp_path / "damaged"):
+        at_once, queue = SERVER.Barrier(4), SERVER.SimpleQueue()
+        runs = [SERVER.Process(target=make_tiny, args=(QUICK, cache, at_once, queue)) for _ in range(4)]
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join()
+        assert [run.exitcode for run in runs] == [0, 0, 0, 0]
+        found = {queue.get() for _ in runs}
+        assert len(found) == 1, found
+        folder, weights = found.pop()
+        sums.add(weights)
+        assert list(cache.iterdir()) == [folder]
     assert len(sums) == 1, "the damaged one was not used"
-
-
-def said(run: subprocess.Popen[str]) -> str:
-    assert run.stdout is not None
-    return run.stdout.readline().strip()
 
 
 def spoil(folder: Path) -> None:
@@ -167,18 +134,11 @@ def test_damaged_weights_are_noticed(tmp_path):
         assert [p.name for p in tmp_path.iterdir()] == [first.name]
 
 
-KILLED = """
-import os, sys
-from pathlib import Path
-from test_tiny import QUICK
-from baselines.tiny.warm_start import tiny_model
-tiny_model("eval_opt", recipe=QUICK, cache=Path(sys.argv[1]), progress=lambda *a: os.kill(os.getpid(), 9))
-"""
-
-
 def test_what_a_killed_build_left_is_swept(tmp_path):
-    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path], env=WITH_TESTS, check=False)
-    assert done.returncode == -signal.SIGKILL
+    run = SERVER.Process(target=begin_tiny, args=(QUICK, tmp_path))
+    run.start()
+    run.join()
+    assert run.exitcode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
     made = tiny_model("eval_opt", recipe=QUICK, cache=tmp_path)
     assert not left.exists()

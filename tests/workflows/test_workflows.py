@@ -24,9 +24,12 @@ WORKFLOWS = names("llm_marl_envs.workflows")
 QUESTION = Question("q/0", "How many legs have 3 cats?", answer_format="Answer in \\boxed{}.")
 
 
-@pytest.mark.parametrize(("name", "knobs"), GRID, ids=str)
-def test_the_protocol_holds_for_every_knob(name, knobs):
-    check_workflow(make_workflow(name, **knobs), episodes=40)
+@pytest.mark.parametrize("episodes", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_the_protocol_holds_for_every_knob(name, episodes):
+    settings = [make_workflow(name, **knobs) for of, knobs in GRID if of == name]
+    assert settings
+    check_workflow(*settings, episodes=episodes)
 
 
 @pytest.mark.parametrize("episodes", [150, pytest.param(1000, marks=pytest.mark.slow)])
