@@ -1,4 +1,4 @@
-"""Tables of small cases as one test: every case is tried, and every case that fails is named.
+"""Tables of small cases as one test: every case is tried, and every case that fails is named. And tests of two sizes.
 
 `@every(("text", "value"), ROWS)` stands where `@pytest.mark.parametrize` would; other arguments are fixtures as always, and
 are shared by the cases.
@@ -11,6 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+
+
+def sizes(names: str | tuple[str, ...], some: Any, full: Any) -> pytest.MarkDecorator:
+    """As much as every run has time for, and all of it in the slow tests."""
+    values = full if isinstance(names, tuple) else (full,)
+    return pytest.mark.parametrize(names, [some, pytest.param(*values, marks=pytest.mark.slow)])
 
 
 def every(names: str | tuple[str, ...], cases: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:

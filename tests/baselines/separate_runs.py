@@ -9,8 +9,12 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from baselines.args import TrainArgs
+
+if TYPE_CHECKING:
+    from baselines.tiny.warm_start import Recipe
 
 # Most of a small run is the start of an interpreter with torch: pay it once.
 SERVER = multiprocessing.get_context("forkserver")

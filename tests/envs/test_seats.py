@@ -23,10 +23,10 @@ SEATS = [
 @pytest.mark.parametrize("env_id", ENVS.values())
 def test_a_person_can_sit_anywhere(run, monkeypatch, env_id):
     """Seated at every agent that random play reaches in turn, a person is asked for that agent only."""
-    for agent in made(env_id).possible_agents[:6]:
+    for agent in made(env_id).possible_agents[:4]:
         asked: list[str] = []
         monkeypatch.setattr(builtins, "input", lambda prompt, asked=asked: asked.append(prompt) or "\\boxed{1}")
-        for seed in range(3):
+        for seed in range(2):
             code, text = run("play", env_id, "--seat", agent, "--seed", seed)
             assert code == 0
             assert re.search(r"status: (finished|truncated)", text)

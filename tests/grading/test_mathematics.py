@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
-from cases import every
+from cases import every, sizes
 
 from llm_marl_envs.errors import WorkerFailed
 from llm_marl_envs.grading import workers
@@ -147,7 +147,7 @@ def pairs(count: int, seed: int = 0) -> list[tuple[str, str, str]]:
     return found
 
 
-FEW_AND_MANY = [pytest.param(200, id="few"), pytest.param(3000, id="many", marks=pytest.mark.slow)]
+FEW_AND_MANY = [pytest.param(120, id="few"), pytest.param(3000, id="many", marks=pytest.mark.slow)]
 
 
 def disagreements(written: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str, bool]], list[bool]]:
@@ -262,7 +262,7 @@ def test_a_child_that_dies_takes_only_its_item():
     paces: list[float] = []  # as things are now on this machine
     verdicts = [asked(0)]
     try:
-        for i in range(1, 100):
+        for i in range(1, 60):
             if i % 2:
                 killer = threading.Timer(rng.random() * paces[-1], kill)
                 killer.start()
@@ -275,7 +275,7 @@ def test_a_child_that_dies_takes_only_its_item():
     assert [v.get("equal", "late") for v in verdicts if "late" not in v] == [
         i % 2 == 0 for i, v in enumerate(verdicts) if "late" not in v
     ]
-    assert len(set(kills)) >= 20
+    assert len(set(kills)) >= 12
     assert sum("late" in v for v in verdicts) <= len(kills)
 
 
@@ -315,21 +315,13 @@ def test_a_slow_comparison_is_the_replys_fault_unless_the_gold_is_slow(monkeypat
     assert asked == [("x+y", "x+z"), ("x+y", "x+y")]
 
 
-def check_eight_threads(count: int) -> None:
+@sizes("count", 100, 10_000)
+def test_eight_threads_grade_as_one(count):
     items = [(gold, f"\\boxed{{{answer}}}") for _, gold, answer in pairs(count, seed=5)]
     serial = [grade_math(*item) for item in items]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda item: grade_math(*item), items)) == serial
     assert {score.value for score in serial} == {0.0, 1.0}
-
-
-def test_eight_threads_grade_as_one():
-    check_eight_threads(200)
-
-
-@pytest.mark.slow
-def test_eight_threads_grade_ten_thousand():
-    check_eight_threads(10_000)
 
 
 def test_a_fork_has_workers_of_its_own():

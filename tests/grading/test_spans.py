@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import process_time
 
 import pytest
-from cases import every
+from cases import every, sizes
 from grading.span_cases import GOLDS, hostile, pairs, second_f1, second_normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,16 +59,17 @@ def test_f1_by_hand(prediction, gold, score):
     assert f1(prediction, gold) == pytest.approx(score)
 
 
-def test_measures_equal_a_second_implementation():
+@sizes("count", 5_000, 50_000)
+def test_measures_equal_a_second_implementation(count):
     equal = partly = 0
-    for prediction, gold in pairs(20_000, GOLDS, seed=1):
+    for prediction, gold in pairs(count, GOLDS, seed=1):
         assert exact_match(prediction, gold) == (second_normal(prediction) == second_normal(gold)), (prediction, gold)
         expected = second_f1(prediction, gold)
         assert f1(prediction, gold) == pytest.approx(float(expected), abs=1e-12), (prediction, gold)
         equal += expected == 1
         partly += 0 < expected < 1
-    assert equal > 3000, "the pairs must not all be unequal"
-    assert partly > 3000
+    assert equal > 0.15 * count, "the pairs must not all be unequal"
+    assert partly > 0.15 * count
 
 
 # What a reply answers.
@@ -210,12 +211,9 @@ def test_hostile_replies_are_not_paid(golds):
         if text == golds[0]:
             continue
         start = process_time()
-        paid = [
-            (metric, kind)
-            for metric in ("em", "f1")
-            for kind in ("answer", "verdict")
-            if grade_span(Gold(golds), text, kind, metric).value and metric == "em"
-        ]
+        paid = grade_span(Gold(golds), text).value
+        grade_span(Gold(golds), text, metric="f1")  # may score, but must end soon
+        paid += grade_span(Gold(golds), text, "verdict").value
         is_abstention(text)
         grade_evidence(Gold(golds, (Paragraph("Rush (band)", "Rush is a band."),)), text)
         seconds = process_time() - start
@@ -265,7 +263,7 @@ TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(TEXTS, st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=3))
 def test_any_text_is_graded(text, golds):
     gold = Gold(tuple(golds), (Paragraph("Rush", "A band."),))
@@ -278,7 +276,7 @@ def test_any_text_is_graded(text, golds):
     assert is_abstention(text) == (normalize(read_answer(text).answer or "") == "unknown")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(TEXTS)
 def test_no_text_but_the_answer_is_paid(text):
     """The same reply cannot be right for two different gold answers."""

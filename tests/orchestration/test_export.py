@@ -8,6 +8,7 @@ from random import Random
 
 import jsonschema
 import pytest
+from cases import sizes
 from fitting import made
 from knob_grid import GRID
 from places import GOLDEN
@@ -67,7 +68,7 @@ def check_against_session(view: dict, session: Session) -> None:
     assert all(at[edge["src"]] < at[edge["dst"]] for edge in view["edges"])
 
 
-@pytest.mark.parametrize("episodes", [40 * len(GRID), pytest.param(10_000, marks=pytest.mark.slow)])
+@sizes("episodes", 8 * len(GRID), 10_000)
 def test_random_episodes_are_valid_and_their_costs_add_up(episodes):
     for number in range(episodes):
         name, knobs = GRID[number % len(GRID)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import pytest
+from cases import sizes
 from honesty import family_of, golds_of, pack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -80,11 +81,12 @@ def test_the_pack_is_worth_nothing(name, example_dir):
 
 
 @pytest.mark.skipif(not DATA, reason="LLM_MARL_DATA is not set")
+@sizes("count", 4, 12)
 @pytest.mark.parametrize("name", REAL)
-def test_the_pack_is_worth_nothing_on_real_problems(name):
+def test_the_pack_is_worth_nothing_on_real_problems(name, count):
     task = warmed(name, None)
     problems = task.problems(task.splits[-1])
-    sample = problems[:: max(1, len(problems) // (4 if name in CODE else 12))]
+    sample = problems[:: max(1, len(problems) // (count // 2 if name in CODE else count))]
     assert not [line for problem in sample for line in wrongly_scored(task, problem)]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from cases import sizes
 from grading.span_cases import hostile, mutated, second_f1, second_normal
 
 from llm_marl_envs import Problem, make_task
@@ -64,10 +65,11 @@ def test_every_gold_answer_is_right(name):
     print(f"{name}: {len(problems_of(name))} questions, {graded} gold answers, each right in four forms")
 
 
+@sizes("count", 3, 50)
 @pytest.mark.parametrize("name", SIZES)
-def test_hostile_replies_are_not_paid(name):
+def test_hostile_replies_are_not_paid(name, count):
     task, rng = make_task(name, DATA), Random(0)
-    for problem in rng.sample(problems_of(name), 12):
+    for problem in rng.sample(problems_of(name), count):
         paragraphs = "\n".join(map(str, problem.gold.supporting))
         for reply in (*hostile(problem.gold.answers).values(), problem.question.text, paragraphs):
             assert task.grade(problem, reply).value == 0.0, (problem.question.id, reply[:200])
@@ -83,10 +85,11 @@ def test_another_questions_answer_is_wrong(name):
         assert task.grade(problem, other.gold.answers[0]).value == same
 
 
-def test_measures_on_mutated_gold_answers():
+@sizes("count", 5_000, 50_000)
+def test_measures_on_mutated_gold_answers(count):
     golds = [gold for name in SIZES for problem in problems_of(name) for gold in problem.gold.answers]
     rng = Random(2)
-    for _ in range(20_000):
+    for _ in range(count):
         gold = rng.choice(golds)
         prediction = mutated(rng, gold if rng.random() < 0.8 else rng.choice(golds))
         assert exact_match(prediction, gold) == (second_normal(prediction) == second_normal(gold)), (prediction, gold)

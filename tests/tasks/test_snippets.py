@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from cases import sizes
 from code_programs import (
     cases_of,
     dict_program,
@@ -39,9 +40,10 @@ def test_snippets_keep_the_contract(steps):
     check_task(make_task("snippets", steps=steps, train_size=60, test_size=20), sample=20)
 
 
-def test_programs_by_the_words_pass():
-    task = make_task("snippets")
-    for problem in task.problems("train")[:60]:
+@sizes("count", 20, 200)
+def test_programs_by_the_words_pass(count):
+    task = make_task("snippets", train_size=count)
+    for problem in task.problems("train"):
         score = task.grade(problem, fenced(program_of(problem)))
         assert score.value == 1.0, (problem.question.text, score)
         by_heart = dict_program(shown_of(problem))
@@ -75,10 +77,11 @@ def test_the_examples_tell_the_function_from_all_others(described):
         assert ("It must do this" in problem.question.text) is described
 
 
-def test_splits_share_no_function_over_seeds():
+@sizes("seeds", 1, 4)
+def test_splits_share_no_function_over_seeds(seeds):
     words = {split: set() for split in snippets.SPLITS}
     ids = []
-    for seed in range(4):
+    for seed in range(seeds):
         task = make_task("snippets", seed=seed, train_size=5000, test_size=5000)
         for split, found in words.items():
             problems = task.problems(split)

@@ -17,6 +17,7 @@ from random import Random
 from typing import NamedTuple
 
 import pytest
+from cases import sizes
 
 from llm_marl_envs.tools.sandbox import JobLimits, JobResult, Sandbox, variants
 from llm_marl_envs.tools.sandbox.escapes import PRELUDE, all_escapes
@@ -125,19 +126,12 @@ def play(variant: str, count: int) -> None:
         assert box.run("print(sum(range(10)))").stdout == "45\n"
 
 
+@sizes("count", 110, 2_000)
 @pytest.mark.parametrize("variant", EACH)
-def test_nothing_is_left_behind(variant):
-    assert len({program for program, _, _ in hostile_jobs(200)}) > 100
+def test_nothing_is_left_behind(variant, count):
+    assert len({program for program, _, _ in hostile_jobs(count)}) > 70
     before = what_is_there()
-    play(variant, 200)
-    assert not left_behind(before)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", EACH)
-def test_nothing_is_left_behind_by_2000_jobs(variant):
-    before = what_is_there()
-    play(variant, 2000)
+    play(variant, count)
     assert not left_behind(before)
 
 
@@ -169,9 +163,10 @@ def test_a_sandbox_that_is_dropped_midway_leaves_nothing(variant):
     assert not left_behind(before)
 
 
+@sizes(("jobs", "least"), (200, 5), (500, 10))
 @pytest.mark.parametrize("variant", EACH)
-def test_killing_the_server_at_random_loses_no_result(variant):
-    """500 jobs, or more until ten kills, while somebody kills servers, their first processes or their launchers: all outputs are right."""
+def test_killing_the_server_at_random_loses_no_result(variant, jobs, least):
+    """Some jobs, or more until there were some kills, while somebody kills servers, their first processes or their launchers: all outputs are right."""
     rng, stop, kills = Random(11), threading.Event(), []
     for _ in range(2):  # the first start of a process looks for the interpreter's files, too
         began = time.monotonic()
@@ -197,14 +192,14 @@ def test_killing_the_server_at_random_loses_no_result(variant):
             with ThreadPoolExecutor(4) as pool:
                 work = "import time; time.sleep({:.3f}); print({} ** 2)"
                 runs: list[JobResult] = []
-                while len(runs) < 500 or (len(kills) < 10 and len(runs) < 5000):
+                while len(runs) < jobs or (len(kills) < least and len(runs) < 10 * jobs):
                     texts = [work.format(rng.uniform(0, 0.02), len(runs) + i) for i in range(100)]
                     runs += pool.map(box.run, texts)
         finally:
             stop.set()
             killer.join()
     assert [(run.status, run.stdout) for run in runs] == [("ok", f"{i**2}\n") for i in range(len(runs))]
-    assert len(kills) >= 10
+    assert len(kills) >= least
     assert not left_behind(before)
 
 

@@ -119,7 +119,7 @@ def study(edits: int) -> dict[str, Counter]:
     return found
 
 
-@pytest.fixture(scope="module", params=[200, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[100, pytest.param(1000, marks=pytest.mark.slow)])
 def edits(request) -> int:
     """How many of each kind."""
     return request.param

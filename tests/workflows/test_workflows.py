@@ -6,7 +6,7 @@ import pickle
 from dataclasses import FrozenInstanceError
 
 import pytest
-from cases import every
+from cases import every, sizes
 from knob_grid import GRID
 from places import GOLDEN
 from playthroughs import SCRIPTS
@@ -24,7 +24,7 @@ WORKFLOWS = names("llm_marl_envs.workflows")
 QUESTION = Question("q/0", "How many legs have 3 cats?", answer_format="Answer in \\boxed{}.")
 
 
-@pytest.mark.parametrize("episodes", [20, pytest.param(200, marks=pytest.mark.slow)])
+@sizes("episodes", 20, 200)
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_the_protocol_holds_for_every_knob(name, episodes):
     settings = [make_workflow(name, **knobs) for of, knobs in GRID if of == name]
@@ -32,7 +32,7 @@ def test_the_protocol_holds_for_every_knob(name, episodes):
     check_workflow(*settings, episodes=episodes)
 
 
-@pytest.mark.parametrize("episodes", [150, pytest.param(1000, marks=pytest.mark.slow)])
+@sizes("episodes", 60, 1000)
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_every_fork_of_random_episodes_is_its_parents_past(name, episodes):
     """At every turn, pickled or not; given the rest of the replies, each comes to the same end."""
