@@ -297,7 +297,7 @@ from llm_marl_envs import make_task, make_workflow
 from llm_marl_envs.grading.mathematics import grade_math
 from llm_marl_envs.tools.sandbox import shared
 
-code, workflow = make_task("snippets"), make_workflow("solo")
+code, workflow = make_task("snippets", train_size=40), make_workflow("solo")
 {graders}
 
 class Telling:
@@ -306,7 +306,7 @@ class Telling:
         os.write(1, b"grading\\n")  # whole, whatever other threads write
         return grade(problem, text)
 
-starts = groups(workflow, code.problems("train")[:40], 1, seed=0)
+starts = groups(workflow, code.problems("train"), 1, seed=0)
 rollout(starts, PolicyRouter.shared(workflow.roster), Scripted(lambda request: {reply!r}), Telling())
 """
 IN_A_SANDBOX = "grade = code.grade; shared().run('print(1)')"

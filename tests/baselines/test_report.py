@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import llm_marl_envs
+from baselines import report
 from baselines.report import draw_learning_curve, headline, panels_of, read_runs, write_report
 from llm_marl_envs.errors import ConfigError, MissingExtra, WriteFailed
 from llm_marl_envs.protocol import UseTool
@@ -101,6 +102,12 @@ def page(tmp_path_factory) -> str:
     assert out == root / "out" / "report.html"
     assert sorted(p.name for p in out.parent.iterdir()) == ["learning_curve.png", "report.html"]  # nothing left aside
     return out.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    """Drawing takes a second or two; this is for tests of the texts."""
+    monkeypatch.setattr(report, "_render", lambda panels, form: b"<svg></svg>")
 
 
 def text_of(page: str) -> str:
@@ -305,7 +312,7 @@ def test_a_solo_run_without_traces_or_verdicts_has_two_panels(tmp_path):
         assert "Reject if wrong" not in page
 
 
-def test_a_tool_call_is_shown_with_its_arguments(tmp_path):
+def test_a_tool_call_is_shown_with_its_arguments(undrawn, tmp_path):
     trace = play(0, [right(0), ACCEPT])
     tool = Event(UseTool("generator_0", "calculator", {"expression": "<b>1 + 1"}), Reply("two"), 0)
     trace = replace(trace, events=(tool, *trace.events))
@@ -313,7 +320,7 @@ def test_a_tool_call_is_shown_with_its_arguments(tmp_path):
     assert "generator_0 uses calculator {'expression': '<b>1 + 1'} two" in text_of(write_report([run], run).read_text())
 
 
-def test_a_team_with_spawned_agents_and_one_without_an_answer_are_readable(tmp_path):
+def test_a_team_with_spawned_agents_and_one_without_an_answer_are_readable(undrawn, tmp_path):
     plan = "STRATEGY 1: count\nSTRATEGY 2: guess"
     traces = [
         play(0, [plan, right(0), "7", "no number"], "arithmetic/orch_workers-v0"),
@@ -366,7 +373,7 @@ def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, module):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_write_keeps_the_old_report(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_report(undrawn, tmp_path, monkeypatch):
     run = make_run(tmp_path / "run", TRAINED)
     before = write_report([run], tmp_path / "out").read_bytes()
     (run / "args.json").write_text((run / "args.json").read_text().replace("tiny", "other"))

@@ -72,7 +72,9 @@ def test_two_runs_of_one_seed_are_the_same_byte_for_byte(model, straight, tmp_pa
 
 
 # After the first line of metrics, before any checkpoint; right after an evaluation; and late.
-@pytest.mark.parametrize(("arm", "lines"), [("shared", 2), ("shared", 8), ("isolated", 5)])
+@pytest.mark.parametrize(
+    ("arm", "lines"), [("shared", 8), ("isolated", 5), pytest.param("shared", 2, marks=pytest.mark.slow)]
+)
 def test_a_killed_run_resumes_as_if_it_had_not_been(model, straight, tmp_path, arm, lines):
     out = tmp_path / "run"
     interrupted(args(model, out, **ARMS[arm]), lines, signal.SIGKILL)

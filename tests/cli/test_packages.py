@@ -132,7 +132,7 @@ def foreign(tmp_path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("argv", [("train", "--steps", "3"), ("train", "--help"), ("evaluate", "tiny"), ("study",)])
+@pytest.mark.parametrize("argv", [("train", "--steps", "3"), ("study",)])
 def test_a_foreign_package_in_the_place_of_ours_is_said(ours, foreign, argv):
     code, text = python(RUN, *argv, path=(ours, foreign, ROOT))
     assert code == 2

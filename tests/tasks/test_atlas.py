@@ -301,7 +301,7 @@ def test_materials():
 DIGEST = """
 import hashlib, sys
 from llm_marl_envs.tasks.atlas import Atlas
-task = Atlas(seed=5, size=400, context=True, train_size=300)
+task = Atlas(seed=5, size=300, context=True, train_size=100, test_size=50)
 print(hashlib.sha256(repr((task.corpus(), [task.problems(s) for s in task.splits])).encode()).hexdigest())
 """
 
@@ -309,7 +309,7 @@ print(hashlib.sha256(repr((task.corpus(), [task.problems(s) for s in task.splits
 def test_everything_follows_from_the_seed():
     env = {**os.environ, "PYTHONHASHSEED": "4242"}
     there = subprocess.run([sys.executable, "-c", DIGEST], env=env, capture_output=True, text=True, check=True).stdout
-    task = Atlas(seed=5, size=400, context=True, train_size=300)
+    task = Atlas(seed=5, size=300, context=True, train_size=100, test_size=50)
     here = repr((task.corpus(), [task.problems(s) for s in task.splits])).encode()
     assert there.strip() == hashlib.sha256(here).hexdigest()
 

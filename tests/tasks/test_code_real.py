@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cases import sizes
 
 from llm_marl_envs import make_task
 
@@ -60,7 +61,7 @@ def passing(name: str, splits, change: Callable[[str, set[str]], str], step: int
 
 
 # Every seventh task of MBPP, all in the slow tests: a task takes 25 ms.
-SOME = pytest.mark.parametrize(("step", "size"), [(7, 140), pytest.param(1, 974, marks=pytest.mark.slow)])
+SOME = sizes(("step", "size"), (7, 140), (1, 974))
 
 
 def test_every_reference_of_humaneval_passes():
@@ -74,7 +75,7 @@ def test_every_reference_of_mbpp_passes(step, size):
     assert count == len(passed) == size
 
 
-@pytest.mark.parametrize("body", ["pass", "return 'a wrong constant'"])
+@sizes("body", "pass", "return 'a wrong constant'")
 def test_no_humaneval_program_without_its_body_passes(body):
     count, passed = passing("humaneval", HUMANEVAL, lambda program, names: gutted(program, names, body))
     assert count == 164

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
-from cases import every
+from cases import every, sizes
 from code_programs import (
     HELPED,
     RIGHT_DECODED,
@@ -206,9 +208,9 @@ STRANGE = {
 }
 
 
-@every("piece", STRANGE)
-def test_strange_programs_are_wrong_at_once(problems, piece):
-    for task, problem, _ in problems.values():
+@sizes("kinds", ("mbpp",), ("humaneval", "mbpp", "apps"))
+def test_strange_programs_are_wrong_at_once(problems, kinds):
+    for (task, problem, _), piece in itertools.product(map(problems.get, kinds), STRANGE):
         score = task.grade(problem, fenced(piece * STRANGE[piece] + "1"))
         assert score.value == 0.0
         assert "CPU time" not in score.why, "it ran into the limit"

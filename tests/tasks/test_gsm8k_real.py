@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from cases import sizes
 
 from llm_marl_envs import (
     EnvSpec,
@@ -78,10 +79,10 @@ def test_every_solution_is_graded(right, score):
 
 
 @pytest.mark.parametrize(("right", "score"), [(True, 1.0), (False, 0.0)], ids=["own solution", "another number"])
-@pytest.mark.parametrize("step", [16, pytest.param(1, marks=pytest.mark.slow)])
+@sizes("step", 32, 1)
 @pytest.mark.parametrize("name", ["solo", *TEAMS])
 def test_every_problem(name, step, right, score, tmp_path):
-    """Every episode is graded alike; the traces, written and read back, replay and re-grade the same. (Every sixteenth
+    """Every episode is graded alike; the traces, written and read back, replay and re-grade the same. (Every 32nd
     problem, or all of them in the slow tests.)"""
     chosen = solved()[::step]
     task, workflow = make_task("gsm8k", DATA), make_workflow(name)
@@ -102,7 +103,7 @@ def test_every_problem(name, step, right, score, tmp_path):
             kept[problem.question.id] = outcome
             writer.write(Trace.of(session, spec, outcome, split=split, meta={"entry": name}))
     assert not wrong, f"{len(wrong)} of {len(chosen)}, first {wrong[:5]}"
-    assert graded == {score: 8792 if step == 1 else 550}
+    assert graded == {score: 8792 if step == 1 else 275}
     problems = {split: problems_by_id(task, split) for split in SIZES}
     replayed = 0
     for trace in read_traces(tmp_path / "traces.jsonl.gz"):

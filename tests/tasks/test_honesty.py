@@ -77,7 +77,8 @@ def wrongly_scored(task: Task, problem: Problem) -> list[str]:
 def test_the_pack_is_worth_nothing(name, example_dir):
     task = warmed(name, str(example_dir))
     problems = task.problems(task.splits[-1])
-    assert not [line for problem in problems[:3] for line in wrongly_scored(task, problem)]
+    some = problems[: 1 if name in CODE else 3]
+    assert not [line for problem in some for line in wrongly_scored(task, problem)]
 
 
 @pytest.mark.skipif(not DATA, reason="LLM_MARL_DATA is not set")

@@ -35,7 +35,7 @@ from llm_marl_envs.tools.sandbox import Sandbox
 from llm_marl_envs.tools.sandbox.escapes import all_escapes
 from llm_marl_envs.tools.sandbox.escapes.suite import run_suite
 assert os.geteuid() != 0
-escapes = [e for e in all_escapes() if sys.argv[2] == "all" or not e.slow]
+escapes = all_escapes() if sys.argv[2] == "all" else [e for e in all_escapes() if not e.slow][int(sys.argv[2]) :: 2]
 with Sandbox(sys.argv[1], workers=1) as box:
     findings = run_suite(box, escapes)
 bad = [f"{f.escape.category}: {f.escape.name}: {f.detail}" for f in findings if not f.contained]
@@ -146,20 +146,23 @@ def test_every_program_is_python_that_the_suite_fills_in():
                 compile(text, escape.name, "exec", dont_inherit=True)
 
 
+# Every second quick program as root, the others as an ordinary user, in each variant; all of them as both in the slow tests.
+
+
 @needs_a_sandbox
 @pytest.mark.parametrize("variant", NATIVE)
 def test_contained_quickly(variant):
     with Sandbox(variant, workers=1) as box:
-        assert escaped(run_suite(box, [e for e in all_escapes() if not e.slow])) == []
+        assert escaped(run_suite(box, [e for e in all_escapes() if not e.slow][NATIVE.index(variant) :: 2])) == []
 
 
 @needs_a_sandbox
 @needs_root
 @pytest.mark.parametrize("variant", NATIVE)
 def test_contained_quickly_as_an_ordinary_user(variant, open_copy):
-    count, bad = run_as_ordinary(open_copy, variant, "quick")
+    count, bad = run_as_ordinary(open_copy, variant, str(1 - NATIVE.index(variant)))
     assert bad == []
-    assert count > 150
+    assert count > 75
 
 
 @pytest.mark.slow

@@ -135,14 +135,15 @@ def test_nothing_is_left_behind(variant, count):
     assert not left_behind(before)
 
 
+@sizes("jobs", 60, 300)
 @pytest.mark.parametrize("variant", EACH)
-def test_nothing_is_left_open_while_it_works(variant):
-    """The same descriptors and processes after 300 jobs as after 1."""
+def test_nothing_is_left_open_while_it_works(variant, jobs):
+    """The same descriptors and processes after many jobs as after one."""
     with Sandbox(variant, workers=1) as box:
         box.run("print(1)")
         time.sleep(0.2)
         before = what_is_there()
-        for i in range(300):
+        for i in range(jobs):
             assert box.run(f"print({i})").stdout == f"{i}\n"
         until = time.monotonic() + 2.0  # a server may have work of its own after its answer
         while what_is_there() != before and time.monotonic() < until:
@@ -203,9 +204,10 @@ def test_killing_the_server_at_random_loses_no_result(variant, jobs, least):
     assert not left_behind(before)
 
 
-def test_findings_do_not_depend_on_the_order():
+@sizes("categories", ("files",), ("files", "reading the tests", "descriptors", "/proc", "processes"))
+def test_findings_do_not_depend_on_the_order(categories):
     """No program spoils the sandbox for a later one: the same findings backwards."""
-    escapes = [e for e in all_escapes() if not e.slow and e.category in ("files", "reading the tests", "descriptors")]
+    escapes = [e for e in all_escapes() if not e.slow and e.category in categories]
     with Sandbox(workers=1) as box:
         forwards = {f.escape.name: f.contained for f in run_suite(box, escapes)}
         backwards = {f.escape.name: f.contained for f in run_suite(box, escapes[::-1])}

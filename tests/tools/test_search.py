@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cases import sizes
 from retrieval_server import FAILURES, Remote, SearchOnce, saying, serving, well
 
 from baselines.engines.scripted import Scripted
@@ -142,7 +143,7 @@ def test_failed_episodes_are_counted_and_set_apart(tmp_path):
     assert row.accuracy.mean == 1.0
 
 
-@pytest.mark.parametrize("answer", [partly, saying(b"down", 500)], ids=["some fail", "all fail"])
+@sizes("answer", partly, saying(b"down", 500))
 def test_training_goes_on_without_them(answer, tmp_path):
     torch = pytest.importorskip("torch")
     from two_answers import MICRO
