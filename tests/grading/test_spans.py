@@ -190,6 +190,9 @@ def test_abstentions():
 
 
 # What must never be paid.
+HUGE = 50_000  # characters; such replies are tried with one gold answer
+
+
 @every(
     "golds",
     [
@@ -208,7 +211,7 @@ def test_hostile_replies_are_not_paid(golds):
     assert len(replies) > 40
     wrong = []
     for name, text in replies.items():
-        if text == golds[0]:
+        if text == golds[0] or (len(text) > HUGE and golds != ("Rush",)):
             continue
         start = process_time()
         paid = grade_span(Gold(golds), text).value

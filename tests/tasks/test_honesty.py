@@ -73,21 +73,21 @@ def wrongly_scored(task: Task, problem: Problem) -> list[str]:
     return found
 
 
+@sizes("count", 1, 3)
 @pytest.mark.parametrize("name", TASKS)
-def test_the_pack_is_worth_nothing(name, example_dir):
+def test_the_pack_is_worth_nothing(name, count, example_dir):
     task = warmed(name, str(example_dir))
     problems = task.problems(task.splits[-1])
-    some = problems[: 1 if name in CODE else 3]
-    assert not [line for problem in some for line in wrongly_scored(task, problem)]
+    assert not [line for problem in problems[:count] for line in wrongly_scored(task, problem)]
 
 
 @pytest.mark.skipif(not DATA, reason="LLM_MARL_DATA is not set")
-@sizes("count", 4, 12)
+@sizes("count", 3, 12)
 @pytest.mark.parametrize("name", REAL)
 def test_the_pack_is_worth_nothing_on_real_problems(name, count):
     task = warmed(name, None)
     problems = task.problems(task.splits[-1])
-    sample = problems[:: max(1, len(problems) // (count // 2 if name in CODE else count))]
+    sample = problems[:: max(1, len(problems) // (count // 3 if name in CODE else count))]
     assert not [line for problem in sample for line in wrongly_scored(task, problem)]
 
 

@@ -65,13 +65,14 @@ def test_every_gold_answer_is_right(name):
     print(f"{name}: {len(problems_of(name))} questions, {graded} gold answers, each right in four forms")
 
 
-@sizes("count", 3, 50)
+@sizes("count", 8, 100)
 @pytest.mark.parametrize("name", SIZES)
 def test_hostile_replies_are_not_paid(name, count):
     task, rng = make_task(name, DATA), Random(0)
-    for problem in rng.sample(problems_of(name), count):
+    for i, problem in enumerate(rng.sample(problems_of(name), count)):
         paragraphs = "\n".join(map(str, problem.gold.supporting))
-        for reply in (*hostile(problem.gold.answers).values(), problem.question.text, paragraphs):
+        replies = (*hostile(problem.gold.answers).values(), problem.question.text, paragraphs)
+        for reply in (reply for reply in replies if i == 0 or len(reply) < 50_000):
             assert task.grade(problem, reply).value == 0.0, (problem.question.id, reply[:200])
 
 

@@ -25,10 +25,10 @@ QUESTION = Question("q/0", "How many legs have 3 cats?", answer_format="Answer i
 
 
 @sizes("episodes", 20, 200)
-@pytest.mark.parametrize("name", WORKFLOWS)
-def test_the_protocol_holds_for_every_knob(name, episodes):
-    settings = [make_workflow(name, **knobs) for of, knobs in GRID if of == name]
-    assert settings
+@pytest.mark.parametrize("names", [WORKFLOWS[i::3] for i in range(3)], ids=" ".join)
+def test_the_protocol_holds_for_every_knob(names, episodes):
+    settings = [make_workflow(name, **knobs) for name, knobs in GRID if name in names]
+    assert {name for name, _ in GRID} == set(WORKFLOWS)
     check_workflow(*settings, episodes=episodes)
 
 
