@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from llm_marl_envs.errors import SessionOver, WorkflowError
 from llm_marl_envs.protocol import CALLS, NOTES, Ask, Call, Note, Spawn, Stop, Talk, Workflow
+from llm_marl_envs.reading import spoken
 from llm_marl_envs.seeds import LazyRandom
 from llm_marl_envs.task import Question
 
@@ -180,7 +181,8 @@ class Session:
     def reply(
         self, text: str, prompt_tokens: int = 0, reply_tokens: int = 0, seconds: float = 0.0, worked: float = 1.0
     ) -> None:
-        """Answer the first waiting call. Raises SessionOver if nothing is waiting."""
+        """Answer the first waiting call. An agent's reply is recorded whole, and the talk is sent what it says outside its
+        thinking (`reading.spoken`). Raises SessionOver if nothing is waiting."""
         if self.status is not None:
             raise SessionOver(
                 f"the talk is {self.status} after {len(self.replies)} replies and is not waiting for a reply; "
@@ -192,6 +194,7 @@ class Session:
         self._next += 1
         if type(call) is Ask:
             self.calls += 1
+            text = spoken(text)  # what a model thinks is recorded and is its own; the talk hears what it says
         if self._metered:
             self.tokens += prompt_tokens + reply_tokens
             self.seconds += seconds

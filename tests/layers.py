@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "task": (),
     "reading": (),
     "protocol": ("task",),
-    "session": ("protocol",),
+    "session": ("protocol", "task", "reading"),
     "graph": ("session",),
     "outcome": ("session", "task"),
     "stats": ("outcome", "graph", "reading"),

@@ -24,7 +24,7 @@ from itertools import permutations
 from llm_marl_envs.errors import WorkerFailed
 from llm_marl_envs.grading import workers
 from llm_marl_envs.grading.numbers import negated
-from llm_marl_envs.reading import LONGEST_REPLY, box_before, box_content
+from llm_marl_envs.reading import LONGEST_REPLY, Box, final_boxes, spoken
 from llm_marl_envs.task import Score
 
 TAIL = 4000  # characters in which boxes and phrases are looked for
@@ -107,11 +107,12 @@ def _all_graded(golds: tuple[tuple[str, float | None], ...], answer: str, why: s
 
 def read_answers(text: str) -> tuple[tuple[str, ...], str]:
     """A reply's answer, and where it was found: one text, or several if its boxes differ; or none, and why."""
+    text = spoken(text)
     if len(text) > LONGEST_REPLY:
         return (), "too long for a reply"
+    if boxes := final_boxes(text):
+        return _boxed(text, boxes)
     near = text[-TAIL:]
-    if (start := box_before(near, 0, len(near))) >= 0:
-        return _boxed(near, start)
     if (start := near.rfind("####")) >= 0:
         return _line(near[start + 4 :], "after ####")
     if phrases := list(_PHRASE.finditer(near)):
@@ -122,25 +123,15 @@ def read_answers(text: str) -> tuple[tuple[str, ...], str]:
     return (), "no answer: expected \\boxed{...}"
 
 
-def _boxed(text: str, start: int) -> tuple[tuple[str, ...], str]:
+def _boxed(text: str, boxes: tuple[Box, ...]) -> tuple[tuple[str, ...], str]:
     answers: dict[str, str] = {}
-    inner = len(text)
-    while start >= 0:
-        content, end = box_content(text, start)
-        if content is None:
+    for box in boxes:
+        if box.content is None:
             return (), "boxed is not closed, or too long"
-        if negated(text, start):
+        if negated(text, box.start):
             return (), "negated"
-        if end <= inner:
-            answers.setdefault(_normal(content), content)
-        elif not re.fullmatch(
-            r"[\s$]*\\f?box(?:ed)?\{.*\}[\s$]*", content, re.DOTALL
-        ):  # \boxed{\boxed{42}} is one answer
-            return (), "a box within a box"
-        if len(answers) > PARTS:
-            return (), "many boxed answers"
-        inner, start = start, box_before(text, 0, start)
-    return tuple(answers.values()), "boxed"
+        answers.setdefault(_normal(box.content), box.content)
+    return (tuple(answers.values()), "boxed") if len(answers) <= PARTS else ((), "many boxed answers")
 
 
 def _line(text: str, why: str) -> tuple[tuple[str, ...], str]:

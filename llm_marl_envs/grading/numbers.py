@@ -26,7 +26,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from llm_marl_envs.reading import LONGEST_BOX, LONGEST_REPLY, box_before, box_content
+from llm_marl_envs.reading import LONGEST_BOX, LONGEST_REPLY, Box, final_boxes, spoken
 
 _TAIL, _NEAR, _MARGIN = 4000, 160, 60  # characters; what starts in a cut window's margin may itself be cut
 _DIGITS, _EXPONENT = 100, 300  # of a number: digits, power of ten
@@ -45,13 +45,13 @@ class Found(NamedTuple):
 
 def final_number(text: str) -> Found:
     """The number a reply commits to, by the rules above. Never raises, whatever the text."""
+    text = spoken(text)
     if len(text) > LONGEST_REPLY:
         return Found(None, "too long for a reply")
     if text[-1:] == "}" and (plain := _plain_box(text)) is not None:
         return Found(plain, "last boxed")
-    start = box_before(text, 0, len(text))
-    if start >= 0:
-        return _last_box(text, start)
+    if boxes := final_boxes(text):
+        return _last_box(text, boxes)
     start = text.rfind("####")
     if start >= 0:
         line, _, rest = text[start + 4 :].partition("\n")
@@ -93,23 +93,13 @@ _AFTER = re.compile(
 _NOT_AFTER = re.compile(r"(?:^|[/·-])\s*[inxyz]\b|\b(?:or|and|to|not|plus|minus|times)\b", re.IGNORECASE)
 
 
-def _last_box(text: str, start: int) -> Found:
-    content, end = box_content(text, start)
-    if content is None:
+def _last_box(text: str, boxes: tuple[Box, ...]) -> Found:
+    if any(box.content is None for box in boxes):
         return Found(None, "boxed is not closed")
-    found = _judged(text, start, content, "last boxed")
-    floor, nested = max(0, start - _TAIL), 0
-    while found.value is not None and (earlier := box_before(text, floor, start)) >= 0:
-        content, closed = box_content(text, earlier)
-        inside = closed > start  # \boxed{\boxed{42}} is one answer, \boxed{41 or \boxed{42}} is two
-        nested += inside
-        if content is None or nested > 2:
-            return Found(None, "boxed is not closed, or nested too deep")
-        if not inside and not _listed(_plain(text[closed:start]), _plain(text[end : end + 40])):
-            break
-        if _only_number(content).value != found.value:
-            return Found(None, _LISTED)
-        start, end = earlier, closed
+    last, *others = boxes
+    found = _judged(text, last.start, last.content or "", "last boxed")
+    if found.value is not None and any(_only_number(box.content or "").value != found.value for box in others):
+        return Found(None, _LISTED)
     return found
 
 

@@ -33,7 +33,7 @@ FOUND = {
         '```python\ndef f():\n    """\n    ```\n    """\n```',
         'def f():\n    """\n    ```\n    """',
     ),
-    "a marked fence closes nothing": ("```python\nx = 1\n```python\n```", "x = 1\n```python"),
+    "a marked fence that closes by mistake": ("```python\nx = 1\n```python\n```", "x = 1"),
     "a longer closing fence": ("```python\nx = 1\n`````", "x = 1"),
     "white space after the fences": ("```python  \nx = 1\n```  \t", "x = 1"),
     "empty": ("```python\n```", ""),

@@ -86,7 +86,7 @@ def test_measures_equal_a_second_implementation(count):
         ("\\boxed{Rush}", "Rush"),
         ("So it is \\boxed{\\text{Rush}}.", "{Rush}"),
         ("<answer>\\boxed{Rush}</answer>", "Rush"),
-        ("\\boxed{\\boxed{Rush}}", "\\boxed{Rush}"),
+        ("\\boxed{\\boxed{Rush}}", "Rush"),
         ("\\boxed{R\\{u\\}sh}", "R\\{u\\}sh"),
         ("Thinking.\nAnswer: Rush", "Rush"),
         ("Thinking.\n**Final answer:** Rush", "** Rush"),

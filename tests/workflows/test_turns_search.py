@@ -39,7 +39,8 @@ def notes(session: Session) -> list[Any]:
 # Search and answer (DAC).
 
 FIRST, SECOND, STOP = "<think>Who wrote it?</think><search>Emma author</search>", "<think>SECRET</think><search>Austen born</search>", "<think>Enough.</think><stop>"  # fmt: skip
-ANSWER = "<think>Doc 3.</think><answer>Steventon</answer>"
+SAID = "<answer>Steventon</answer>"
+ANSWER = f"<think>Doc 3.</think>{SAID}"  # the thinking is in the record, but no part of the answer
 
 
 def test_the_searcher_searches_until_it_stops_and_the_generator_answers():
@@ -50,9 +51,9 @@ def test_the_searcher_searches_until_it_stops_and_the_generator_answers():
     assert notes(session) == [
         Claim("searcher_0", f"{EMMA}\n{OSLO}", "evidence"),
         Claim("searcher_0", f"{EMMA}\n{OSLO}\n{BORN}", "evidence"),
-        Claim("generator_0", ANSWER),
+        Claim("generator_0", SAID),
     ]
-    assert (session.status, session.answer) == (Status.FINISHED, ANSWER)
+    assert (session.status, session.answer) == (Status.FINISHED, SAID)
 
 
 def test_the_generator_sees_question_and_passages_and_nothing_of_the_searchers():
@@ -90,7 +91,7 @@ def test_the_generator_can_be_asked_after_every_search():
         "search_answer", FIRST, AUSTEN, "<answer>unknown</answer>", SECOND, STEVENTON, ANSWER, STOP, every_turn=True
     )
     assert [(n.agent, n.kind) for n in notes(session)] == [("searcher_0", "evidence"), ("generator_0", "answer")] * 2
-    assert session.answer == ANSWER
+    assert session.answer == SAID
     assert prompts(session, "generator_0")[0].count("Title") == 2
     assert prompts(session, "generator_0")[1].count("Title") == 3
     at_once = played("search_answer", STOP, every_turn=True)
@@ -137,7 +138,7 @@ def test_hard_positives_are_given_passages():
     session = played("search_answer", ANSWER, given=(BORN, OSLO, EMMA))
     assert turns(session) == ["generator_0"]
     assert f"[1] {BORN}\n[2] {OSLO}\n[3] {EMMA}" in prompts(session, "generator_0")[0]
-    assert session.answer == ANSWER
+    assert session.answer == SAID
 
 
 # Route and search (Dr. MAS).
@@ -156,7 +157,7 @@ def test_the_verifier_routes_to_search_or_answer():
     assert f"[3] {BORN}" in prompts(session, "verifier_0")[2]
     assert f"[3] {BORN}" in prompts(session, "answerer_0")[0]
     assert "SECRET" not in "".join(prompts(session, "verifier_0") + prompts(session, "answerer_0"))
-    assert session.answer == ANSWER
+    assert session.answer == SAID
 
 
 def test_routing_ends():
@@ -199,7 +200,7 @@ def test_queries_run_at_once_and_the_reranker_orders_what_they_find():
     assert notes(session) == [
         Claim("rewriter_0", f"{EMMA}\n{OSLO}\n{BORN}", "evidence"),
         Claim("reranker_0", f"{BORN}\n{EMMA}", "evidence"),
-        Claim("answerer_0", ANSWER),
+        Claim("answerer_0", SAID),
     ]
 
 

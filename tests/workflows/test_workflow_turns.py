@@ -108,7 +108,7 @@ def test_memory_continues_the_generators_conversation():
     assert session.fork(3).messages(session.fork(3).call)[-1]["content"].count("my twelve") == 1
 
 
-@pytest.mark.parametrize("verdict", ["", "It is right.", "\\boxed{yes}", "\\boxed{Correct", "\\boxed{\\text{Correct}}"])
+@pytest.mark.parametrize("verdict", ["", "It is right.", "\\boxed{yes}", "\\boxed{Correct", "Correct? Who knows."])
 @pytest.mark.parametrize("unparseable", ["reject", "accept"])
 def test_an_unreadable_verdict(verdict, unparseable):
     session = played("eval_opt", "ten", verdict, unparseable=unparseable)
@@ -129,7 +129,19 @@ def test_an_unreadable_verdict(verdict, unparseable):
         ("\\boxed{INCORRECT}", False),
         ("\\boxed{Correct} at first, but \\boxed{Incorrect}", False),
         ("\\boxed{Incorrect} no: \\boxed{Correct}.", True),
-        ("Correct", None),
+        ("Correct", True),
+        ("\\boxed{\\text{Correct}}", True),
+        ("\\boxed{\\mathbf{Incorrect}.}", False),
+        ("\\boxed{Correct.}", True),
+        ("**Incorrect**", False),
+        ("The sum is 7, not 8.\n\n**Verdict:** Incorrect.", False),
+        ("So the final verdict is: *correct*", True),
+        ("<think>\\boxed{Correct}</think>\\boxed{Incorrect}", False),
+        ("<think>\\boxed{Correct}", None),
+        ("\\boxed{Correct} or \\boxed{Incorrect}", None),
+        ("Incorrect would be too strong", None),
+        ("It is not correct", None),
+        ("Incorrect\nor maybe not", None),
         ("\\boxed{not correct}", None),
         ("\\boxed{Correct or Incorrect}", None),
         ("\\boxed{Correct} \\boxed{}", None),
@@ -163,7 +175,12 @@ def test_votes_are_independent_and_the_aggregator_picks_one():
 
 @pytest.mark.parametrize(
     ("reply", "chosen"),
-    [("\\boxed{1}", 1), ("\\boxed{ 3 }", 3), ("1? No. \\boxed{03}", 3), ("\\boxed{1} or rather \\boxed{2}", 2)],
+    [
+        ("\\boxed{1}", 1),
+        ("\\boxed{ 3 }", 3),
+        ("1? No. \\boxed{03}", 3),
+        ("\\boxed{1} was my first choice, but \\boxed{2}", 2),
+    ],
 )
 def test_a_readable_choice(reply, chosen):
     session = played("voting", "a", "b", "c", reply)
