@@ -46,6 +46,10 @@ class TrainArgs:
     """Sampling temperature in training. Evaluation is greedy."""
     max_tokens: int = 40
     """Maximum number of new tokens per reply. Raise it for real models."""
+    thinking: bool = False
+    """Have models think whose chat template can switch it on (`enable_thinking`). Thinking counts as tokens, not as answer."""
+    system: str = ""
+    """A system prompt for all agents."""
     max_calls: int = 64
     """Maximum number of calls per episode; more is TRUNCATED."""
     lr: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -152,6 +153,20 @@ def load_tokenizer(path: str) -> Any:
     if not tokenizer.chat_template:
         raise ConfigError(f"the tokenizer of {path!r} has no chat template; use an instruction-tuned model")
     return tokenizer
+
+
+def stop_ids(path: str) -> tuple[int, ...]:
+    """The tokens that end a reply by the model's generation settings, or else by its configuration."""
+    from transformers import AutoConfig, GenerationConfig
+
+    try:
+        ends = GenerationConfig.from_pretrained(path).eos_token_id
+    except (OSError, ValueError):
+        ends = None
+    if ends is None:
+        with contextlib.suppress(OSError, ValueError):  # that the model cannot be loaded is said when it is
+            ends = getattr(AutoConfig.from_pretrained(path), "eos_token_id", None)
+    return tuple(ends) if isinstance(ends, list) else (ends,) if ends is not None else ()
 
 
 _ADVICE = (

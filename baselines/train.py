@@ -20,13 +20,13 @@ from typing import Any
 import torch
 
 from baselines.args import TrainArgs
-from baselines.chat import Chat
+from baselines.chat import Chat, continues
 from baselines.engines.router import EngineRouter
 from baselines.engines.transformers import TransformersEngine
 from baselines.evaluate import Evaluation, evaluate, traces_of
 from baselines.learner import Learner, Settings, to_samples
 from baselines.methods import Method, make_method
-from baselines.policies import Policies, PolicyRouter, load_tokenizer
+from baselines.policies import Policies, PolicyRouter, load_tokenizer, stop_ids
 from baselines.progress import Progress
 from baselines.rollout import Start, groups, rollout
 from baselines.runlog import RunLog
@@ -68,19 +68,26 @@ class Team:
         torch.set_num_threads(self.args.threads)
 
     @cached_property
+    def path(self) -> str:
+        return resolve_model(self.args.model, self.args.workflow, self.task, self.args.seed, self.progress)
+
+    @cached_property
     def policies(self) -> Policies:
-        path = resolve_model(self.args.model, self.args.workflow, self.task, self.args.seed, self.progress)
-        names, rank = self.route.policies, self.args.lora_rank
+        assert self.chat  # a template that does not fit is refused before a model is loaded
+        path, names, rank = self.path, self.route.policies, self.args.lora_rank
         with torch.random.fork_rng():
             torch.manual_seed(seed_of("adapters", self.args.seed) % 2**63)
             return Policies(path, names, lora_rank=rank, device=self.device, train=self.method.learns)
 
     @cached_property
     def chat(self) -> Chat:
-        tokenizer = load_tokenizer(self.policies.path)
-        generation = getattr(self.policies.model(self.policies.names[0]), "generation_config", None)
-        ends = getattr(generation, "eos_token_id", None)
-        return Chat(tokenizer, tuple(ends) if isinstance(ends, list) else (ends,) if ends is not None else ())
+        chat = Chat(
+            load_tokenizer(self.path), stop_ids(self.path), thinking=self.args.thinking, system=self.args.system
+        )
+        question = self.task.problems(self.task.splits[0])[0].question
+        if continues(self.workflow, question):
+            chat.check_continuation()
+        return chat
 
     @cached_property
     def engine(self) -> EngineRouter:
