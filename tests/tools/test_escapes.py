@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections import Counter
 from pathlib import Path
@@ -74,9 +75,11 @@ def interpreter() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def open_copy(tmp_path_factory):
-    """A copy of the sandbox's code where an ordinary user can read it; it needs nothing but the standard library."""
-    folder = Path(tmp_path_factory.mktemp("code"))
+def open_copy():
+    """A copy of the sandbox's code where an ordinary user can read it; it needs nothing but the standard library. (Pytest's own
+    folders are the owner's alone, and every other run of pytest sees to it that they are.)"""
+    folder = Path(tempfile.mkdtemp(prefix="llm-marl-open-"))
+    folder.chmod(0o755)
     source, package = Path(llm_marl_envs.__file__).parent, folder / "llm_marl_envs"
     shutil.copytree(
         source / "tools" / "sandbox", package / "tools" / "sandbox", ignore=shutil.ignore_patterns("__pycache__")
@@ -85,10 +88,8 @@ def open_copy(tmp_path_factory):
     for init in (package, package / "tools"):
         (init / "__init__.py").touch()
     subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
-    for parent in folder.parents:  # pytest's folders are the owner's alone
-        if parent.stat().st_uid == os.geteuid() and parent.stat().st_mode & 0o001 == 0:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    return folder
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def with_wasmtime(python: str, folder: Path) -> str:
