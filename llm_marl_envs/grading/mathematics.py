@@ -23,6 +23,7 @@ from itertools import permutations
 
 from llm_marl_envs.errors import WorkerFailed
 from llm_marl_envs.grading import workers
+from llm_marl_envs.grading.notation import interval, solutions, standard
 from llm_marl_envs.grading.numbers import negated
 from llm_marl_envs.reading import LONGEST_REPLY, Box, final_boxes, spoken
 from llm_marl_envs.task import Score
@@ -34,11 +35,13 @@ DEEPEST = 12  # brackets in brackets
 PARTS = 6  # answers of one problem
 NEAR = Fraction(1, 1000)  # decimals closer than this, and not equal, are left to Math-Verify, which rounds
 
+_FORMULA = re.compile(r"(\$[^$\n]+\$)\.?(?:\s+I hope it is correct\.?)?[ \t*_]*(?:\n|\Z)", re.IGNORECASE)
 _PHRASE = re.compile(r"(?i)\banswer\s*(?:is|are|:|=)+\s*:?")
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u0300-\u036f\u200b-\u200f\u202a-\u202e\u2060-\u2069\u20d0-\u20ff\ufe00-\ufe0f\ufeff\ud800-\udfff]")  # fmt: skip
 _TOWER = re.compile(
     r"\*\*|\^\s*(?:\{[^{}]{0,40}\^|\([^()]{0,40}\^|(?:\\?\w|\{[^{}]{0,40}\}|\([^()]{0,40}\))\s*\^)|\^\s*[{(]?\s*[-+]?\d{4}|\d{60}|\d[eE][-+]?\d{3}|\d[eE]\d{3}|!"
 )
+_HUGE = re.compile(r"\^\s*[{(]?\s*[-+]?\d{4}|\d{60}|!")
 _NOT = re.compile(r"(?i)^\W*(?:not|never)\b|\\not\b|\\neq?\b|≠|!=|\\lnot|\\neg\b|\b(?:or|either|maybe|perhaps)\b|\\(?:lor|vee)\b|\|\|")  # fmt: skip
 _MARKS = (",", "\\pm", "±", "\\mp", ";", "\\approx", "\\cup", "\\{", "|", "\\mid", "&", "\\\\")
 _STEP = re.compile(
@@ -52,6 +55,7 @@ _MIXED = re.compile(rf"(?<![\d/.,])(\d+){_GAP}(\d+)/(\d+)(?![\d/.,])")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z][A-Za-z'\u2019]+")
 _CLAIMING = re.compile(
     r"(?:is|are|was|does)(?:n't)?|be|cannot|can't|but|no|nor|none|neither|nothing|wrong|false|incorrect|except|than|instead|rather"
+    r"|minus|negative|plus|times|less|more|hal(?:f|ves)|quarters?|thirds?|dozens?|hundreds?|thousands?|millions?|billions?|trillions?"
 )
 UNIT_WORDS = 3  # which may follow a number: "square centimetres each"
 _BASE = re.compile(r"\d_\{?\s*(\d+|[a-z]+)\s*\}?")
@@ -63,6 +67,14 @@ _BLANK = re.compile(r"(?<!\\)\\[,;:! ]|\\(?:left|right|displaystyle|quad|qquad)(
 _GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?![\d,])")
 _THIN_COMMA = re.compile(r"\{,\}|,\\!\s?")
 _BRACKET = re.compile(r"[(\[]|\\\{")
+_NAME = re.compile(
+    r"(?:[A-Za-z]|\\(?!frac|sqrt)[A-Za-z]+)(?:_(?:\w|\{[^{}=]*\}))?'*(?:\([a-z](?:,\s*[a-z])*\))?"
+)  # x, x_{\max}, f(x)
+_QUANTITY = re.compile(
+    r"\s*(\\?\$?\s*[-+]?[\d.,/]*\d)\s+[A-Za-z]{3,}(?:[ ](?:per[ ])?[A-Za-z]{2,}){0,2}\.?\s*"
+)  # 18 dollars
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_LETTER = re.compile(r"[A-Za-z]")
 _DEGREES = re.compile(r"\^\{?\\circ\}?|°")
 _WORDS = re.compile(r"\(?[A-Za-z][A-Za-z'-]*\)?(?:[ ,]+[A-Za-z][A-Za-z'-]*)*")
 _INTEGER = re.compile(r"[-+]?\d+")
@@ -116,7 +128,9 @@ def read_answers(text: str) -> tuple[tuple[str, ...], str]:
     if (start := near.rfind("####")) >= 0:
         return _line(near[start + 4 :], "after ####")
     if phrases := list(_PHRASE.finditer(near)):
-        return _line(near[phrases[-1].end() :].lstrip(), "answer phrase")
+        rest = near[phrases[-1].end() :].lstrip()
+        formula = _FORMULA.match(rest)  # "the final answer is $X$. I hope it is correct." (Minerva, arXiv 2206.14858)
+        return _line(formula[1] if formula else rest, "answer phrase")
     alone = text.strip() if len(text) < 4 * SHORT else text
     if alone and len(alone) <= SHORT and "\n" not in alone:
         return _line(alone, "whole reply")
@@ -142,7 +156,7 @@ def _line(text: str, why: str) -> tuple[tuple[str, ...], str]:
 
 
 def _graded(gold: str, answer: str, where: str, tolerance: float | None) -> Score:
-    answer = _MIXED.sub(r"\1\\frac{\2}{\3}", answer)
+    gold, answer = _aligned(gold, answer)
     if refusal := _refusal(gold, answer):
         return Score(0.0, f"{where}: {refusal}")
     ours, theirs = _normal(gold), _normal(answer)
@@ -153,10 +167,50 @@ def _graded(gold: str, answer: str, where: str, tolerance: float | None) -> Scor
     if _WORDS.fullmatch(_spoken(gold)):
         same = _spoken(gold).strip("()").casefold() == _spoken(answer).strip("()").casefold()
         return Score(float(same), f"{where}, compared as words", answer)
+    if _HUGE.search(gold):
+        return Score(0.0, f"{where}: huge powers and factorials are compared as they are written", answer)
     equal = _equal_numbers(ours, theirs) if tolerance is None else None
     if equal is None:
         return _verified(gold, answer, where, tolerance)
     return Score(float(equal), where if equal else f"{where} is another number", answer)
+
+
+def _aligned(gold: str, answer: str) -> tuple[str, str]:
+    """Both in plain LaTeX, and in the same form where only their forms differ: a name before the value, solutions joined by
+    "or", inequality and interval, a number with its unit."""
+    gold, answer = standard(gold), _MIXED.sub(r"\1\\frac{\2}{\3}", standard(answer))
+    name, value = _named(gold)
+    if name and ("=" not in answer or _named(answer)[0] == name):
+        gold, answer = value, _named(answer)[1]
+    if (values := solutions(gold)) and (theirs := solutions(answer) or _split(answer)) and len(theirs) == len(values):
+        gold, answer = ",".join(values), ",".join(solutions(answer) or theirs)
+    elif (values := solutions(answer)) and (len(values) == len(_parts(gold)) or "\\pm" in gold):
+        answer = ",".join(values)
+    one, other = interval(gold), interval(answer)
+    if one and (other or answer.strip(" $")[:1] in ("(", "[", "\\")):
+        gold, answer = one, other or answer
+    elif other and gold.strip(" $")[:1] in ("(", "[", "\\"):
+        answer = other
+    if (
+        (quantity := _QUANTITY.fullmatch(answer))
+        and _number(_normal(gold))
+        and not any(map(_CLAIMING.fullmatch, _words(answer)))
+    ):
+        answer = quantity[1]
+    return gold, answer
+
+
+def _named(text: str) -> tuple[str, str]:
+    """The name before the value ("" if there is none), and the value: `x_{\\max} = 3` is ("x_{\\max}", "3")."""
+    left, equals, right = text.partition("=")
+    if equals and "=" not in right and right.strip(" $") and _NAME.fullmatch(left.strip().strip("$").strip()):
+        return _normal(left), right
+    return "", text
+
+
+def _parts(text: str) -> list[str]:
+    """The parts of a list, such as `1,-2`; one for a number with its thousands grouped."""
+    return _split(_GROUPED.sub(lambda m: m[0].replace(",", ""), _THIN_COMMA.sub(",", text)))
 
 
 def _refusal(gold: str, answer: str) -> str:
@@ -189,8 +243,17 @@ def _refusal(gold: str, answer: str) -> str:
             return f"more parts than the gold answer ({mark})"
     if bare.count("=") > bare_gold.count("=") + max(1, bare_gold.count(",") + 1):
         return "a chain of equations"
-    if "=" in bare and "=" not in bare_gold and _BETWEEN_NUMBERS.search(bare):
+    if (
+        "=" in bare
+        and ("=" not in bare_gold or not _LETTER.search(_COMMAND.sub("", bare)))
+        and _BETWEEN_NUMBERS.search(bare)
+    ):
         return "an equation between numbers"
+    left, _, right = bare.partition("=")
+    if left == right:
+        return "an equation that is always true"
+    if len(_parts(gold)) > len(_parts(answer)) and "\\pm" not in bare:
+        return "fewer parts than the gold answer"
     return ""
 
 

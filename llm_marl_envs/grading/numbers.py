@@ -79,7 +79,7 @@ def _plain_box(text: str) -> int | None:
 
 
 # Rules 1 and 2: a box, or the line after ####.
-_USUAL = re.compile(r"\s?(?:\\?\$)?(-?[0-9]{1,100})\.?")  # most contents, kept fast
+_USUAL = re.compile(r"\s?(?:\\?\$)?([-+]?[0-9]{1,100})\.?")  # most contents, kept fast
 # Before a box's number: words, or anything that ends in "=". Then what may not, although it looks like words: a variable
 # (`n 42`, `f(42`), a heading's counter (`Step 42`), an operator.
 _BEFORE = re.compile(r"(?:[^0-9<>≤≥≠±!]*[=:≈])?[^0-9<>≤≥≠±!+×·÷^|√\\]*")
@@ -214,6 +214,11 @@ _UNSEEN = r"\u00ad\u0300-\u036f\u200b-\u200f\u202a-\u202e\u2060-\u2064\u20d0-\u2
 _ODD = re.compile(f"{_OTHER_DIGIT.pattern}|[{_UNSEEN}]")
 
 # What an operator before a number makes of it; the first pattern that fits decides.
+_SIGN_IN_WORDS = re.compile(r"(^|\W)(minus|negative)[\s$£€¥₹]*\Z", re.IGNORECASE)
+_SIGN_FITS = re.compile(
+    r"(?:\A|[:=,.;(*\n]|\b(?:is|are|was|be|equals?|to|gives?|get|of|answer))[\s$*(]*\Z", re.IGNORECASE
+)
+_AND_A_HALF = re.compile(r"[a-z ]{0,20} and (?:an?|one|two|three|four) ?-?(?:hal(?:f|ves)|quarters?|thirds?|fifths?|sixths?|eighths?|tenths?)\b", re.IGNORECASE)  # fmt: skip
 _OPERATORS = frozenset("-–+×·÷/*√±")
 _MINUS, _NO_SIGN = "minus", ""
 _LEADS = {
@@ -244,6 +249,12 @@ def _token(match: re.Match[str]) -> tuple[Found, int, int] | None:
         why = next((meaning for pattern, meaning in _LEADS.items() if pattern.search(lead)), _NO_SIGN)
         if why is _MINUS:
             sign, why, start = -1, "", start - len(lead) + len(bare) - 1
+    elif word := _SIGN_IN_WORDS.search(lead):
+        if word[2].lower() == "minus" and not _SIGN_FITS.search(lead[: word.start(2)]):
+            why = _EXPRESSION
+        sign, start = -1, start - len(lead) + word.start(2)
+    if _AND_A_HALF.match(text, end):
+        why = _EXPRESSION
     if suffix in _VARIABLES or after[:1].isdecimal() or (not suffix and _POWER.match(after)):
         why = _EXPRESSION
     if _ODD.search(text[max(0, start - 1) : match.start()] + after[:1]):

@@ -2,8 +2,9 @@ r"""Is the short answer of a reply a gold answer, and do retrieved passages hold
 
 `exact_match` and `f1` are those of the official scripts (Rajpurkar et al. 2016; Yang et al. 2018): lower case, without ASCII
 punctuation and the articles a, an, the, white space collapsed; F1 is 0 if one side is yes, no or noanswer and the other
-is not. `grade_span` is stricter in one case: an answer that becomes empty by this ("", "a", "!") matches no gold answer,
-except gold answers that also become empty ("The The", "!!!"), which are compared in lower case only.
+is not. `grade_span` compares by `reading.plain_form`, which leaves numbers their points and signs and takes typographic
+apostrophes and dashes for the ASCII ones. An answer that becomes empty by this ("", "a", "!") matches no gold answer, except
+gold answers that also become empty ("The The", "!!!"), which are compared in lower case only.
 
 Time is linear in the text; replies and passages beyond 200,000 characters and answers beyond 1,000 are refused.
 """
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from llm_marl_envs.reading import ABSTENTION, LONGEST_ANSWER, LONGEST_REPLY, normalize, read_answer
+from llm_marl_envs.reading import ABSTENTION, LONGEST_ANSWER, LONGEST_REPLY, normalize, plain_form, read_answer
 from llm_marl_envs.task import Score
 
 Metric = Literal["em", "f1"]
@@ -69,7 +70,9 @@ def _f1(prediction: str, gold: str) -> float:
 
 
 # Whether retrieved passages suffice.
-_JOINED = re.compile(r"['’]\s?s\b|[-/\u2010-\u2015\u2212]", re.IGNORECASE)  # Norway's, Camden-based, 1505–1572
+_JOINED = re.compile(
+    r"['’]\s?s\b|(?<=[\w.)])[-/\u2010-\u2015\u2212](?=[\w(])", re.IGNORECASE
+)  # Norway's, Camden-based, 1505–1572
 _BEFORE_TITLE = re.compile(
     r"^(?:doc(?:ument)?\s*\d+|passage\s*\d+|\d+[.)]|\[\d+\]|[\s(\"'“*#-]|title:)*", re.IGNORECASE
 )
@@ -102,7 +105,7 @@ def grade_evidence(gold: Gold, text: str | None) -> Score:
 
 
 def _readings(text: str) -> tuple[str, str]:
-    return normalize(text), normalize(_JOINED.sub(" ", text))
+    return plain_form(text), plain_form(_JOINED.sub(" ", text))
 
 
 def _holds(readings: tuple[str, str], spans: Sequence[str]) -> bool:
@@ -129,36 +132,41 @@ def _headed(line: str) -> str:
 
 # The grade.
 @functools.lru_cache(maxsize=4096)
-def _forms(answers: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(form for answer in answers if (form := normalize(answer))))
+def _forms(answers: tuple[str, ...], official: bool = False) -> tuple[str, ...]:
+    normal = normalize if official else plain_form
+    return tuple(dict.fromkeys(form for answer in answers if (form := normal(answer))))
 
 
-def grade_span(gold: Gold, text: str | None, kind: str = "answer", metric: Metric = "em") -> Score:
+def grade_span(
+    gold: Gold, text: str | None, kind: str = "answer", metric: Metric = "em", official: bool = False
+) -> Score:
     """1 if the reply's answer is one of the gold answers, else 0, or its best F1 if that is the `metric`; for `evidence`
-    see `grade_evidence`. A verdict is graded by the truth of the answer it is about (`outcome.outcome_of`), not here."""
+    see `grade_evidence`. Answers are compared by their `plain_form`, or by SQuAD's own normalisation if `official`. A verdict is graded by the truth of the answer it is about (`outcome.outcome_of`), not here."""
     if kind == "evidence":
         return grade_evidence(gold, text)
     if kind != "answer":
         return Score(0.0, f"this task grades answers and evidence, not {kind}")
     text = text or ""
-    alone = len(text) <= LONGEST_ANSWER and _is_gold(text.strip(), gold.answers)  # some gold answers are no short line
+    alone = len(text) <= LONGEST_ANSWER and _is_gold(
+        text.strip(), gold.answers, official
+    )  # some gold answers are no short line
     answer, why = (text.strip(), "the whole reply") if alone else read_answer(text)
     if answer is None:
         return Score(0.0, why)
-    form = normalize(answer)
-    if alone or _is_gold(answer, gold.answers):
+    form = normalize(answer) if official else plain_form(answer)
+    if alone or _is_gold(answer, gold.answers, official):
         return Score(1.0, f"exact match ({why})", form or answer)
     if form == ABSTENTION:
         return Score(0.0, "abstained", form)
-    best = max((_f1(form, theirs) for theirs in _forms(gold.answers)), default=0.0)
+    best = max((_f1(form, theirs) for theirs in _forms(gold.answers, official)), default=0.0)
     return Score(
         best if metric == "f1" else 0.0, f"{answer!r:.60} is no gold answer, F1 {best:.2f} ({why})", form or answer
     )
 
 
-def _is_gold(answer: str, golds: tuple[str, ...]) -> bool:
-    if form := normalize(answer):
-        return form in _forms(golds)
+def _is_gold(answer: str, golds: tuple[str, ...], official: bool) -> bool:
+    if form := normalize(answer) if official else plain_form(answer):
+        return form in _forms(golds, official)
     bare = " ".join(answer.lower().split())
     if not bare or answer in _ARTICLES:  # a bare "a" is a slip, not the letter A
         return False

@@ -35,6 +35,7 @@ CPU_S = 0.6  # of one comparison
 WALL_S = 5.0  # on a machine too busy to give it that
 MEMORY = 2 << 30  # bytes of address space
 START_S = 60.0
+FIRST_DIGITS = 1e-5
 ATTEMPTS = 2
 
 
@@ -163,15 +164,29 @@ def _shared(pid: int) -> Pool:
 # The worker's side.
 
 
-def compare(gold: str, answer: str, tolerance: float | None = None) -> dict[str, Any]:
-    """Math-Verify's own verdict, the gold answer first: it is not symmetric. Without limits: whoever calls keeps them."""
+def compare(gold: str, answer: str, tolerance: float | None = None, *, strict: bool = False) -> dict[str, Any]:
+    """Math-Verify's own verdict, the gold answer first: it is not symmetric. Without limits: whoever calls keeps them.
+
+    strict: numbers must also be equal in their first digits. Math-Verify rounds to six decimals, so that to it all tiny numbers
+    are one."""
     import math_verify
 
     read = [math_verify.parse(f"${text}$", parsing_timeout=None) for text in (gold, answer)]  # type: ignore[arg-type]
     equal = math_verify.verify(read[0], read[1], timeout_seconds=None)
+    if equal and strict and tolerance is None and _apart(read[0][0], read[1][0]):
+        equal = False
     if not equal and tolerance is not None and all(read):
         equal = _close(read[0][0], read[1][0], tolerance)
     return {"equal": bool(equal), "read": bool(read[1])}
+
+
+def _apart(gold: Any, answer: Any) -> bool:
+    """Whether two numbers differ by more than FIRST_DIGITS of the larger one."""
+    try:
+        one, other = gold.evalf(20), answer.evalf(20)
+        return bool(abs(one - other) > FIRST_DIGITS * max(abs(one), abs(other)))
+    except (TypeError, ValueError, AttributeError):
+        return False
 
 
 def _close(gold: Any, answer: Any, tolerance: float) -> bool:
@@ -251,7 +266,7 @@ class _Child:
 def _guarded(request: dict[str, Any]) -> dict[str, Any]:
     began = time.process_time()
     try:
-        return {**compare(**request), "seconds": time.process_time() - began}
+        return {**compare(**request, strict=True), "seconds": time.process_time() - began}
     except MemoryError:
         os._exit(1)  # too little is left to go on with
     except Exception as bad:

@@ -17,7 +17,15 @@ from llm_marl_envs.reading.marks import (
     verdict_of,
 )
 from llm_marl_envs.reading.programs import find_program
-from llm_marl_envs.reading.spans import ABSTENTION, LONGEST_ANSWER, LONGEST_REPLY, is_abstention, normalize, read_answer
+from llm_marl_envs.reading.spans import (
+    ABSTENTION,
+    LONGEST_ANSWER,
+    LONGEST_REPLY,
+    is_abstention,
+    normalize,
+    plain_form,
+    read_answer,
+)
 from llm_marl_envs.reading.thinking import spoken, thought_left_open
 
 __all__ = [
@@ -36,6 +44,7 @@ __all__ = [
     "is_abstention",
     "normalize",
     "passages_in",
+    "plain_form",
     "read_answer",
     "same_answer",
     "spoken",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from typing import NamedTuple
 
 from llm_marl_envs.reading.boxes import final_boxes
@@ -30,6 +31,39 @@ ABSTENTION = "unknown"
 def normalize(text: str) -> str:
     """Lower case, no ASCII punctuation, no articles, single spaces; in this order, as the official scripts do."""
     return " ".join(_ARTICLE.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+# A stricter and wider form: what SQuAD's normalisation takes from numbers stays, and signs that look alike are alike.
+_ALIKE = str.maketrans(
+    dict.fromkeys("‘’‚‛´`ʹʻʼ′", "'")
+    | dict.fromkeys("“”„‟«»″", '"')
+    | dict.fromkeys("‐‑‒–—―−﹣－", "-")
+    | {"…": "...", "\u00a0": " "}
+)
+_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")  # 1,250
+_POINT = re.compile(r"(?<=\d)\.(?=\d)|(?<![\w.])\.(?=\d)")  # 3.5 and .5, neither v.2 nor U.S.
+_SIGN = re.compile(
+    r"(?<![\w)\]%.-])([-<>])(?=[$£€¥]?[\d\ue010])|\A\s*([-<>])\s+(?=[$£€¥]?[\d\ue010])"
+)  # -40, <5, and a whole "- 40"
+_BETWEEN = re.compile(rf"(?<=\d)[{re.escape(string.punctuation)}](?=[\d\ue010-\ue013])")  # 1939-1945, 3:45, 1/2
+_KEPT = {"-": "\ue011", "<": "\ue012", ">": "\ue013"}
+_GIVEN_BACK = str.maketrans({"\ue010": ".", "\ue011": "-", "\ue012": "<", "\ue013": ">"})
+_HELD_BACK = str.maketrans(dict.fromkeys("\ue010\ue011\ue012\ue013"))
+_DIGIT = re.compile(r"\d")
+
+
+def plain_form(text: str) -> str:
+    """`normalize`, except that typographic apostrophes, quotation marks and dashes are the ASCII ones and accents are composed
+    (as TriviaQA's and DPR's scripts have it), and that numbers keep their meaning: a decimal point and a sign stay, and
+    other signs between digits part them. `3.5` is not `35`, `-40` not `40`, `3-0` not `30`; `1,250` is `1250`."""
+    text = unicodedata.normalize("NFC", text).translate(_ALIKE)
+    if _DIGIT.search(text):
+        text = _GROUPED.sub(lambda found: found[0].replace(",", ""), text.translate(_HELD_BACK))
+        text = _POINT.sub("\ue010", text)
+        text = _SIGN.sub(lambda found: _KEPT[found[1] or found[2]], text)
+        text = _BETWEEN.sub(" ", text)
+        return normalize(text).translate(_GIVEN_BACK)
+    return normalize(text)
 
 
 # What a reply answers.
@@ -70,7 +104,7 @@ def read_answer(text: str | None) -> Answer:
         if "\n" in text or len(text.split()) > _WORDS:
             return Answer(None, "no <answer>...</answer>, and too long to be an answer itself")
         marked, why = [text], "the whole reply"
-    if len({normalize(answer) or answer.lower() for answer in marked}) > 1:
+    if len({plain_form(answer) or answer.lower() for answer in marked}) > 1:
         return Answer(None, "two different answers")
     if not marked[-1].strip() or len(marked[-1]) > LONGEST_ANSWER:
         return Answer(None, "an empty answer" if not marked[-1].strip() else "too long to be an answer")

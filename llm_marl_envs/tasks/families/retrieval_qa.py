@@ -19,7 +19,10 @@ from llm_marl_envs.tools.search import search_tools
 
 ANSWER_FORMAT = "Write the answer once, in as few words as possible (a name, a date, a number, yes or no), inside <answer> and </answer>."
 FLASHRAG = ("question", "golden_answers")
-METRIC = "exact match with any gold answer after SQuAD normalisation, 0 or 1 (metric='f1': the best token F1)"
+METRIC = (
+    "exact match with any gold answer after SQuAD normalisation, 0 or 1 (metric='f1': the best token F1). Numbers keep their points "
+    "and signs (3.5 is not 35), typographic apostrophes and dashes are the ASCII ones; official=True gives the official metric"
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class RetrievalQA(DatasetTask):
 
     corpus: the file that `search` uses, a `corpus.jsonl[.gz]` (id, title, text). retriever: instead, the URL of a server
     with Search-R1's protocol. With neither there is no search tool. top_k: passages per search. context: the paragraphs
-    that come with a question are its materials. metric: how an answer is scored.
+    that come with a question are its materials. metric: how an answer is scored. official: by SQuAD's normalisation alone.
     """
 
     corpus: str | None = field(default=None, metadata=WHERE)
@@ -36,6 +39,7 @@ class RetrievalQA(DatasetTask):
     top_k: int = 3
     context: bool = False
     metric: Metric = "em"
+    official: bool = False
 
     has_context: ClassVar[bool] = False  # do rows have paragraphs?
 
@@ -74,7 +78,7 @@ class RetrievalQA(DatasetTask):
         return Problem(Question(id, question, "qa", ANSWER_FORMAT, materials), gold)
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
-        return grade_span(problem.gold, text, kind, self.metric)
+        return grade_span(problem.gold, text, kind, self.metric, self.official)
 
 
 def text_of(row: Mapping[str, Any], name: str, id: str) -> str:
