@@ -10,7 +10,7 @@ demo: .venv/.demo
 	.venv/bin/llm-marl score runs/demo
 	@echo
 	@echo "Look at runs/demo/report.html and runs/demo/learning_curve.png. Then try:"
-	@echo "  .venv/bin/llm-marl play arithmetic/eval_opt-v0 --seat evaluator_0      take a seat in the team"
+	@echo "  .venv/bin/llm-marl play arithmetic/eval_opt-v1 --seat evaluator_0      take a seat in the team"
 	@echo "  .venv/bin/llm-marl train --method isolated --out runs/isolated         one policy per role"
 	@echo "  .venv/bin/llm-marl train --workflow voting --temperature 1 --out runs/voting"
 	@echo "  .venv/bin/llm-marl evaluate runs/demo/shared-seed1 --split validation"

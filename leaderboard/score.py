@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isnan
@@ -20,6 +21,10 @@ from llm_marl_envs.traces.trace import Trace
 from llm_marl_envs.traces.verify import Refused, Verified, Verifier
 
 SHOWN_REASONS = 5  # refusals quoted in a row; all of them are counted
+
+
+class BrokenLine(UserWarning):
+    """A line of a trace file that is no trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,12 @@ class Row:
     refused: int  # over all steps
     reasons: tuple[str, ...]  # the first refusals
     notes: tuple[str, ...]  # what readers must know before they compare rows
+
+    @property
+    def ranked(self) -> float:
+        """What rows are ordered by: accuracy with failed episodes as wrong, so that no failure improves a rank."""
+        played = self.episodes + self.failed
+        return self.accuracy.mean * self.episodes / played if played else self.accuracy.mean
 
     @property
     def drop(self) -> float:
@@ -91,13 +102,14 @@ def score(
     """One row per entry and environment, best final accuracy first.
 
     files: trace files, or folders of them. An entry is what `meta["entry"]` says, else the file. A trace that fails the
-    check, or repeats (question, sample, step), is refused and counted. tools: run tools again and compare. Raises TraceError
-    for a file that cannot be read and DataError if a task's data is missing; a torn last line is a TornTrace warning.
+    check, or repeats (question, sample, step), is refused and counted; a line that is no trace is left out, with a
+    BrokenLine warning. tools: run tools again and compare. Raises TraceError for a file that cannot be read, and DataError if a task's data is missing; a torn last line is a TornTrace warning.
     """
     check = Verifier(data_dir, plugins, tools=tools)
+    broken: list[TraceError] = []
     entries: dict[str, _Entry] = {}
     for path in trace_files(files):
-        for trace in read_traces(path):
+        for trace in read_traces(path, broken.append):
             meta = trace.meta if isinstance(trace.meta, dict) else {}
             name = str(meta.get("entry") or path.name)
             spec = trace.spec
@@ -105,10 +117,14 @@ def score(
             if key not in entries:
                 entries[key] = _Entry(trace, name)
             _add(entries[key], trace, meta, check)
+    if not entries and broken:
+        raise broken[0]
+    for error in broken[:SHOWN_REASONS]:
+        warnings.warn(f"left out: {error}", BrokenLine, stacklevel=2)
     if not entries:
         raise TraceError(f"no traces in {', '.join(map(str, files))}. Write some with: llm-marl evaluate")
     rows = [_row(entry) for entry in entries.values()]
-    return sorted(rows, key=lambda r: (isnan(r.accuracy.mean), -r.accuracy.mean, r.entry, r.env_id))
+    return sorted(rows, key=lambda r: (isnan(r.ranked), -r.ranked, r.entry, r.env_id))
 
 
 def trace_files(paths: Iterable[str | Path]) -> list[Path]:
@@ -200,6 +216,10 @@ def _notes(entry: _Entry, steps: Sequence[int | None]) -> Iterator[str]:
     if len(counts) > 1:
         yield f"some problems were tried {min(counts)} times, others up to {max(counts)} times"
     earlier = [outcome for step in steps[:-1] for _, outcome in entry.played[step]]
+    episodes = entry.played.get(last, [])
+    now = sum(outcome.status is Status.FAILED for _, outcome in episodes)
+    if now:
+        yield f"{now} of {len(episodes)} episodes failed; for the order of rows they count as wrong"
     if failed := sum(outcome.status is Status.FAILED for outcome in earlier):
         yield f"{failed} episodes of earlier steps failed"
 

@@ -1,6 +1,6 @@
 """PettingZoo environments in which language-model roles are the agents and texts are the actions.
 
-env = llm_marl_envs.make("arithmetic/eval_opt-v0")
+env = llm_marl_envs.make("arithmetic/eval_opt-v1")
 env.reset(seed=0)
 for agent in env.agent_iter():
     observation, reward, termination, truncation, info = env.last()

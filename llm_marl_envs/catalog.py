@@ -59,13 +59,18 @@ def name_of(package: str, thing: object) -> str:
     return last if module == package else f"{type(thing).__module__}:{type(thing).__qualname__}"
 
 
+MOST = 1_000  # of any number among the knobs, unless its field says otherwise (`most` in its metadata)
+
+
 def build(package: str, name: str, knobs: Mapping[str, Any]) -> Any:
     """Make the thing called `name`. Unknown knobs are an UnknownName, impossible values a ConfigError."""
     cls = find_class(package, name)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
-    for knob in knobs:
+    for knob, value in knobs.items():
         if knob not in fields:
             raise UnknownName(f"knob of {name}", knob, fields)
+        if isinstance(value, int | float) and not abs(value) <= (most := fields[knob].metadata.get("most", MOST)):
+            raise ConfigError(f"{name} does not accept {knob}={value!r:.40}: at most {most}")
     try:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in knobs.items()})
     except (TypeError, ValueError) as bad:

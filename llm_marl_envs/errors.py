@@ -10,6 +10,7 @@ LLMMarlError
 ├── ToolFailed            a tool that could not run; the episode becomes FAILED, never an empty result
 ├── WorkerFailed          a grader's worker process that could not start or was lost; the episode becomes FAILED, not wrong
 ├── ReplayMismatch        a trace that its workflow would not have produced
+├── OlderRules            a record that was made before graders or workflows changed
 ├── TraceError            a trace file that cannot be read
 ├── WriteFailed           a file that could not be written (what was written before is safe)
 └── ConfigError           settings that contradict each other, or a run folder or model that cannot be used
@@ -79,6 +80,17 @@ class ReplayMismatch(LLMMarlError):
 
     def __reduce__(self):
         return ReplayMismatch, (str(self), self.index)
+
+
+class OlderRules(LLMMarlError):
+    """A record was written under older rules than this release's, so it can be shown, but neither replayed nor compared."""
+
+    def __init__(self, older: str, newer: str):
+        super().__init__(f"written under older rules ({older}; this release plays {newer}): evaluate again")
+        self.older, self.newer = older, newer
+
+    def __reduce__(self):
+        return OlderRules, (self.older, self.newer)
 
 
 class TraceError(LLMMarlError):

@@ -3,11 +3,18 @@ can leak an answer."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-WHERE: Mapping[str, Any] = {"where": True}  # metadata of a knob that says where data is, not what it is
+# Metadata of knobs. One that says where data is, not what it is; and the largest values of those that may be more, or cost more,
+# than most (`catalog.MOST`): a record names knobs, and whoever reads it makes what it names.
+WHERE: Mapping[str, Any] = {"where": True}
+ANY: Mapping[str, Any] = {"most": math.inf}
+MANY: Mapping[str, Any] = {"most": 1_000_000}
+LENGTH: Mapping[str, Any] = {"most": 100}
+CPU_S: Mapping[str, Any] = {"most": 60}
 
 
 class ToolResult(NamedTuple):

@@ -18,13 +18,13 @@ def knobs_for(env_id: str) -> dict[str, str] | None:
     return None if missing_tools(make_task(task, **knobs), make_workflow(workflow)) else knobs
 
 
-PAIRS = [f"{t}/{w}-v0" for t in names("llm_marl_envs.tasks") for w in names("llm_marl_envs.workflows")]
+PAIRS = [f"{t}/{w}-v1" for t in names("llm_marl_envs.tasks") for w in names("llm_marl_envs.workflows")]
 KNOBS = {env_id: knobs for env_id in PAIRS if (knobs := knobs_for(env_id)) is not None}
 
 
 # A task that needs no data for every workflow.
 ENVS = {
-    workflow: next(f"{task}/{workflow}-v0" for task in ("arithmetic", "atlas", "snippets") if KNOBS.get(f"{task}/{workflow}-v0") == {})
+    workflow: next(f"{task}/{workflow}-v1" for task in ("arithmetic", "atlas", "snippets") if KNOBS.get(f"{task}/{workflow}-v1") == {})
     for workflow in names("llm_marl_envs.workflows")
 }  # fmt: skip
 

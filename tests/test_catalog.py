@@ -25,10 +25,10 @@ from llm_marl_envs.workflows.eval_opt import EvalOpt
 def test_ids_are_all_pairs_that_can_be_made():
     assert len(env_ids()) == len(set(env_ids())) < len(PAIRS)
     assert set(env_ids()) == set(KNOBS)
-    assert "hotpotqa/search_answer-v0" in env_ids(), "with a corpus"
-    assert "arithmetic/search_answer-v0" not in env_ids(), "there is nothing to search"
+    assert "hotpotqa/search_answer-v1" in env_ids(), "with a corpus"
+    assert "arithmetic/search_answer-v1" not in env_ids(), "there is nothing to search"
     assert {
-        f"{t}/{w}-v0" for t in ("arithmetic", "gsm8k") for w in ("solo", "eval_opt", "voting", "orch_workers")
+        f"{t}/{w}-v1" for t in ("arithmetic", "gsm8k") for w in ("solo", "eval_opt", "voting", "orch_workers")
     } <= set(env_ids())
     assert not any("base" in id or "prompts" in id for id in env_ids())
 
@@ -43,7 +43,7 @@ def test_every_id_makes_its_environment(env_id, example_dir):
 
 
 def test_knobs_go_where_they_belong():
-    env = make("arithmetic/eval_opt-v0", digits=3, rounds=2, limits=Limits(calls=7))
+    env = make("arithmetic/eval_opt-v1", digits=3, rounds=2, limits=Limits(calls=7))
     assert env.task == Arithmetic(digits=3)
     assert env.workflow == EvalOpt(rounds=2)
     assert env.limits == Limits(calls=7)
@@ -59,25 +59,25 @@ def test_data_dir_is_for_tasks_that_read_data(gsm8k_dir):
     ("call", "message"),
     [
         (
-            lambda: make("arithmetic/eval_op-v0"),
+            lambda: make("arithmetic/eval_op-v1"),
             r"no workflow 'eval_op'\. Did you mean 'eval_opt'\? Known: .*eval_opt",
         ),
         (
-            lambda: make("arithmetik/solo-v0"),
+            lambda: make("arithmetik/solo-v1"),
             r"no task 'arithmetik'\. Did you mean 'arithmetic'.* Known: .*arithmetic, .*gsm8k",
         ),
         (
             lambda: make("arithmetic/solo-v9"),
-            r"no environment 'arithmetic/solo-v9'\. Did you mean 'arithmetic/solo-v0'",
+            r"no environment 'arithmetic/solo-v9'\. Did you mean 'arithmetic/solo-v1'",
         ),
-        (lambda: make("arithmetic/solo"), r"no environment 'arithmetic/solo'\. Did you mean .*'arithmetic/solo-v0'"),
-        (lambda: make("solo-v0"), r"no environment 'solo-v0'\. Did you mean"),
+        (lambda: make("arithmetic/solo"), r"no environment 'arithmetic/solo'\. Did you mean .*'arithmetic/solo-v1'"),
+        (lambda: make("solo-v1"), r"no environment 'solo-v1'\. Did you mean"),
         (lambda: make(""), "no environment ''"),
         (
-            lambda: make("arithmetic/eval_opt-v0", round=2),
+            lambda: make("arithmetic/eval_opt-v1", round=2),
             r"no knob of arithmetic or eval_opt 'round'\. Did you mean 'rounds'",
         ),
-        (lambda: make("arithmetic/solo-v0", rounds=2), "no knob of arithmetic or solo 'rounds'"),
+        (lambda: make("arithmetic/solo-v1", rounds=2), "no knob of arithmetic or solo 'rounds'"),
         (lambda: make_task("gsm8"), r"no task 'gsm8'\. Did you mean 'gsm8k'"),
         (lambda: make_task("base"), "no task 'base'"),
         (lambda: make_workflow("delgate"), "no workflow 'delgate'"),
@@ -122,7 +122,7 @@ def test_a_knob_of_both_is_refused(monkeypatch):
 
 
 def test_a_spec_holds_what_differs_from_the_defaults_and_survives_json():
-    spec = make("arithmetic/eval_opt-v0", digits=3, rounds=2, refine="feedback").env_spec
+    spec = make("arithmetic/eval_opt-v1", digits=3, rounds=2, refine="feedback").env_spec
     assert spec == EnvSpec("arithmetic", "eval_opt", {"digits": 3}, {"rounds": 2})
     data = json.loads(json.dumps([spec.task, spec.workflow, spec.task_knobs, spec.workflow_knobs]))
     again = EnvSpec(*data)
@@ -137,15 +137,15 @@ def test_where_the_data_lie_is_no_knob(gsm8k_dir):
 def test_other_peoples_tasks_and_workflows():
     env = WorkflowEnv(Capitals(down=True), Crew())
     assert env.env_spec == EnvSpec("toys:Capitals", "toys:Crew", {"down": True}, {})
-    assert env.env_spec.env_id == "toys:Capitals/toys:Crew-v0"
+    assert env.env_spec.env_id == "toys:Capitals/toys:Crew-v1"
     assert env.env_spec.make_task() == Capitals(down=True)
-    assert make("toys:Capitals/toys:Crew-v0", down=True).task == Capitals(down=True)
+    assert make("toys:Capitals/toys:Crew-v1", down=True).task == Capitals(down=True)
     assert make_workflow("toys:Crew") == Crew()
 
 
 def test_looking_up_one_name_imports_no_other():
     code = (
-        "import sys, llm_marl_envs as e; e.make('arithmetic/solo-v0'); "
+        "import sys, llm_marl_envs as e; e.make('arithmetic/solo-v1'); "
         "print(sorted(m for m in sys.modules if m.startswith('llm_marl_envs.workflows.')), 'llm_marl_envs.tasks.gsm8k' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -171,8 +171,8 @@ def test_listing_ids_makes_no_tool_and_reads_no_data(monkeypatch, tmp_path):
 
 def test_an_id_that_cannot_be_made_is_explained():
     with pytest.raises(ConfigError, match=r"search_answer uses the tool 'search'; arithmetic has no tools"):
-        make("arithmetic/search_answer-v0")
-    assert split_id("arithmetic/search_answer-v0") == ("arithmetic", "search_answer")
+        make("arithmetic/search_answer-v1")
+    assert split_id("arithmetic/search_answer-v1") == ("arithmetic", "search_answer")
 
 
 def test_importing_registers_nothing_and_registering_twice_is_fine():
@@ -183,10 +183,10 @@ def test_importing_registers_nothing_and_registering_twice_is_fine():
         "assert ours() == []\n"
         "e.register(); e.register()\n"
         "assert set(ours()) == set(e.env_ids())\n"
-        "print(pettingzoo.make('aec', 'arithmetic/solo-v0').unwrapped.metadata['name'])"
+        "print(pettingzoo.make('aec', 'arithmetic/solo-v1').unwrapped.metadata['name'])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "arithmetic/solo-v0"
+    assert out.strip() == "arithmetic/solo-v1"
 
 
 def test_a_pettingzoo_without_a_registry_is_said(monkeypatch):

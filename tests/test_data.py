@@ -156,7 +156,7 @@ def test_unknown_splits_are_named(gsm8k_dir):
     with pytest.raises(UnknownName, match=r"no split of gsm8k 'validation'"):
         make_task("gsm8k", gsm8k_dir).problems("validation")
     with pytest.raises(UnknownName, match="no split of GSM8K 'dev'"):
-        make("gsm8k/solo-v0", split="dev", data_dir=gsm8k_dir)
+        make("gsm8k/solo-v1", split="dev", data_dir=gsm8k_dir)
 
 
 # The hub.
@@ -208,4 +208,4 @@ def test_the_extra_that_is_missing(monkeypatch):
     ):
         make_task("gsm8k").problems("train")
     with pytest.raises(ImportError):
-        make("gsm8k/solo-v0").reset()
+        make("gsm8k/solo-v1").reset()

@@ -21,7 +21,7 @@ OUT = Console()
 def envs(name: Annotated[str, tyro.conf.Positional] = "") -> None:
     """List the environments, or explain one task, workflow, method or environment id with its knobs.
 
-    Examples: `llm-marl envs`, `llm-marl envs eval_opt`, `llm-marl envs gsm8k/voting-v0`
+    Examples: `llm-marl envs`, `llm-marl envs eval_opt`, `llm-marl envs gsm8k/voting-v1`
 
     Args:
         name: A task, workflow, method or environment id; empty lists all.
@@ -39,7 +39,7 @@ def envs(name: Annotated[str, tyro.conf.Positional] = "") -> None:
                     table.add_row(known, _summary(package, known))
             OUT.print(table)
         OUT.print(
-            "Environments are <task>/<workflow>-v0, made by llm_marl_envs.make(id, split=..., reward=..., **knobs);"
+            "Environments are <task>/<workflow>-v1, made by llm_marl_envs.make(id, split=..., reward=..., **knobs);"
             " where agents search and the task has nothing to search, with corpus=... (corpus='atlas' to try):"
         )
         OUT.print("  " + "  ".join(env_ids()))

@@ -21,7 +21,7 @@ OUT = Console()
 
 
 def play(
-    env_id: Annotated[str, tyro.conf.Positional] = "arithmetic/eval_opt-v0",
+    env_id: Annotated[str, tyro.conf.Positional] = "arithmetic/eval_opt-v1",
     seat: tuple[str, ...] = (),
     random: bool = False,
     script: Path | None = None,
@@ -33,8 +33,8 @@ def play(
 ) -> None:
     """Play an environment in the terminal: you take the seats, or a script or random texts do.
 
-    Examples: `llm-marl play`, `llm-marl play gsm8k/voting-v0 --seat aggregator_0`,
-    `llm-marl play arithmetic/solo-v0 --script replies.txt --out mine.jsonl`
+    Examples: `llm-marl play`, `llm-marl play gsm8k/voting-v1 --seat aggregator_0`,
+    `llm-marl play arithmetic/solo-v1 --script replies.txt --out mine.jsonl`
 
     Args:
         env_id: The environment; `llm-marl envs` lists them.

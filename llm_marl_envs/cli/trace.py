@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from math import isnan
 from pathlib import Path
@@ -48,6 +48,8 @@ def trace(
     data_dir: Path | None = None,
     plugins: tuple[str, ...] = (),
     tools: bool = False,
+    corpus: Path | None = None,
+    retriever: str | None = None,
 ) -> None:
     """Check, measure, export or show recorded episodes, or import transcripts of other systems.
 
@@ -74,10 +76,13 @@ def trace(
         data_dir: Folder of local data sets, for grading; by default LLM_MARL_DATA or the hub.
         plugins: Modules outside this package whose tasks and workflows may be loaded. Loading runs their code.
         tools: For check: also run the tools again, and compare their results with the traces.
+        corpus: For check with --tools: what to search; the traces' own words about it are not believed.
+        retriever: For check with --tools: the URL of a retriever instead.
     """
     if not files:
         raise ConfigError(f"give at least one file, for example: llm-marl trace {action} traces.jsonl")
-    verifier = Verifier(data_dir, plugins, tools=tools and action == "check")
+    places = {"corpus": corpus and str(corpus), "retriever": retriever}
+    verifier = Verifier(data_dir, plugins, tools=tools and action == "check", places=places)
     match action:
         case "check":
             _check(files, verifier, grade)
@@ -131,13 +136,18 @@ def _check(files: Sequence[Path], verifier: Verifier, grade: bool) -> None:
         if _is_exported(file):
             valid += sum(1 for _ in _read_views(file))
             continue
-        for trace in _read(file):
+        before = checked, len(wrong)
+        for trace in _read(file, lambda bad: wrong.append(str(bad))):
             checked += 1
             if complaint := _complaint(trace, verifier, grade):
                 wrong.append(f"{file}: {complaint}")
+            if trace.id in known:
+                wrong.append(f"{file}: trace {trace.id}, question {trace.question.id}: the same episode once more")
             known[trace.id] = trace
             if trace.parent:
                 forks.append(trace)
+        if (checked, len(wrong)) == before:
+            wrong.append(f"{file} holds no traces")
     apart = 0
     for fork in forks:
         assert fork.parent is not None
@@ -160,9 +170,9 @@ def _check(files: Sequence[Path], verifier: Verifier, grade: bool) -> None:
         raise SystemExit(1)
 
 
-def _read(file: Path) -> Iterable[Trace]:
+def _read(file: Path, bad: Callable[[TraceError], None] | None = None) -> Iterable[Trace]:
     """A file's traces, with a progress bar on a terminal."""
-    return track(read_traces(file), file.name, console=ERR, transient=True, disable=not ERR.is_terminal)
+    return track(read_traces(file, bad), file.name, console=ERR, transient=True, disable=not ERR.is_terminal)
 
 
 def _complaint(trace: Trace, verifier: Verifier, grade: bool) -> str:

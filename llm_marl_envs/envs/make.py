@@ -24,7 +24,7 @@ def make(
     reward: str | Rule = "team",
     **knobs: Any,
 ) -> WorkflowEnv:
-    """The environment `<task>/<workflow>-v0`. Knobs go to the task or the workflow, whichever has a field of that name;
+    """The environment `<task>/<workflow>-v1`. Knobs go to the task or the workflow, whichever has a field of that name;
     `limits=Limits(...)` sets the budget. Without a split it is the training split, or the only one there is."""
     task_name, workflow_name = split_id(env_id)
     limits = knobs.pop("limits", Limits())
@@ -35,7 +35,7 @@ def make(
 
 
 def register() -> None:
-    """Make PettingZoo know our environments: after it `pettingzoo.make("aec", "gsm8k/eval_opt-v0", **knobs)` works, for all of
+    """Make PettingZoo know our environments: after it `pettingzoo.make("aec", "gsm8k/eval_opt-v1", **knobs)` works, for all of
     `env_ids()`. Calling it again changes nothing. Raises ConfigError where this PettingZoo has no registry."""
     if not hasattr(pettingzoo, "register"):
         raise ConfigError(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
-from llm_marl_envs.task import Problem, Question, Score, Tool
+from llm_marl_envs.task import CPU_S, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import (
     CONTEST_FORMAT,
     CONTEST_IMPORTS,
@@ -35,7 +35,7 @@ class APPS(DatasetTask):
     starter_code, problem_id, url.
     """
 
-    cpu_s: float = 4.0  # per test
+    cpu_s: float = field(default=4.0, metadata=CPU_S)  # per test
 
     card = Card(
         title="APPS: programming problems from contests and exercises",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from llm_marl_envs.errors import UnknownName
 from llm_marl_envs.grading.number_score import grade_number
 from llm_marl_envs.seeds import seed_of
-from llm_marl_envs.task import Problem, Question, Score, Tool
+from llm_marl_envs.task import ANY, LENGTH, MANY, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.procedural import SPLITS, split_by
 
 Expression = tuple[int | str, ...]  # (47, "+", 58)
@@ -26,12 +26,12 @@ class Arithmetic:
     construction: 58 + 47 is in the same split as 47 + 58. `seed` decides which expressions are taken and in which order.
     """
 
-    digits: int = 2
-    terms: int = 2
+    digits: int = field(default=2, metadata=LENGTH)
+    terms: int = field(default=2, metadata=LENGTH)
     operators: str = "+"
-    train_size: int = 6_000
-    test_size: int = 500
-    seed: int = 0
+    train_size: int = field(default=6_000, metadata=MANY)
+    test_size: int = field(default=500, metadata=MANY)
+    seed: int = field(default=0, metadata=ANY)
 
     def __post_init__(self):
         if self.digits < 1 or self.terms < 2 or min(self.train_size, self.test_size) < 1:

@@ -14,7 +14,7 @@ from llm_marl_envs.errors import UnknownName
 from llm_marl_envs.grading.spans import Gold, Paragraph, grade_span
 from llm_marl_envs.reading import normalize
 from llm_marl_envs.seeds import seed_of
-from llm_marl_envs.task import WHERE, Problem, Question, Score, Tool
+from llm_marl_envs.task import ANY, LENGTH, MANY, WHERE, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.procedural import SPLITS, split_by
 from llm_marl_envs.tasks.families.retrieval_qa import ANSWER_FORMAT
 from llm_marl_envs.tools.corpora.atlas import SEED, SIZE, atlas_index
@@ -57,15 +57,15 @@ class Atlas:
     articles needed are materials, among `distractors` others. Answers are graded by exact match.
     """
 
-    seed: int = SEED
-    size: int = SIZE
+    seed: int = field(default=SEED, metadata=ANY)
+    size: int = field(default=SIZE, metadata=MANY)
     min_hops: int = 1
     max_hops: int = MOST_HOPS
-    train_size: int = 6_000
-    test_size: int = 500
+    train_size: int = field(default=6_000, metadata=MANY)
+    test_size: int = field(default=500, metadata=MANY)
     top_k: int = 3
     context: bool = False
-    distractors: int = 8
+    distractors: int = field(default=8, metadata=LENGTH)
     retriever: str | None = field(default=None, metadata=WHERE)
 
     offers: ClassVar[tuple[str, ...]] = ("search",)  # known without the index

@@ -6,12 +6,12 @@ import ast
 import doctest
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
-from llm_marl_envs.task import Problem, Question, Score, Tool
+from llm_marl_envs.task import CPU_S, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import (
     ANSWER_FORMAT,
     Asserts,
@@ -29,7 +29,7 @@ from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 class HumanEval(DatasetTask):
     """Complete a function. Fields of a row: task_id, prompt, canonical_solution, test, entry_point."""
 
-    cpu_s: float = 3.0  # per program, all of its tests
+    cpu_s: float = field(default=3.0, metadata=CPU_S)  # per program, all of its tests
 
     card = Card(
         title="HumanEval: Python functions from their docstrings",

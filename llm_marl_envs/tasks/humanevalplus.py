@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llm_marl_envs.data import DataSource, HubData
-from llm_marl_envs.task import Problem, Score, Tool
+from llm_marl_envs.task import CPU_S, Problem, Score, Tool
 from llm_marl_envs.tasks.families.code import grade_program, tools_of
 from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 from llm_marl_envs.tasks.humaneval import read_prompt
@@ -39,7 +39,7 @@ def check(candidate):
 class HumanEvalPlus(DatasetTask):
     """Complete a function. Fields of a row: task_id, prompt, canonical_solution, test, entry_point."""
 
-    cpu_s: float = 10.0  # per program, all of its tests
+    cpu_s: float = field(default=10.0, metadata=CPU_S)  # per program, all of its tests
 
     card = Card(
         title="HumanEval+: HumanEval, tested more strictly",

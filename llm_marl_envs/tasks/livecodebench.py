@@ -7,12 +7,12 @@ import binascii
 import pickletools
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
-from llm_marl_envs.task import Problem, Question, Score, Tool
+from llm_marl_envs.task import CPU_S, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import (
     CONTEST_FORMAT,
     CONTEST_IMPORTS,
@@ -53,7 +53,7 @@ class LiveCodeBench(DatasetTask):
     platform, question_id, contest_id, contest_date, difficulty.
     """
 
-    cpu_s: float = 6.0  # per test
+    cpu_s: float = field(default=6.0, metadata=CPU_S)  # per test
 
     card = Card(
         title="LiveCodeBench: contest problems, newest last",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llm_marl_envs.data import DataSource, HubData, load_rows
 from llm_marl_envs.errors import DataError
-from llm_marl_envs.task import Problem, Question, Score, Tool
+from llm_marl_envs.task import CPU_S, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import (
     ANSWER_FORMAT,
     Asserts,
@@ -36,7 +36,7 @@ class MBPP(DatasetTask):
 
     config: str = "full"
     shown: int = 1  # tests in the question; the usual prompt shows all three
-    cpu_s: float = 3.0  # per program, all of its tests
+    cpu_s: float = field(default=3.0, metadata=CPU_S)  # per program, all of its tests
 
     card = Card(
         title="MBPP: mostly basic Python problems",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
-from llm_marl_envs.task import Problem, Score, Tool
+from llm_marl_envs.task import CPU_S, Problem, Score, Tool
 from llm_marl_envs.tasks.families.code import grade_program, tools_of
 from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 from llm_marl_envs.tasks.mbpp import read_tests
@@ -44,7 +44,7 @@ class MBPPPlus(DatasetTask):
     """
 
     shown: int = 1  # tests in the question; the usual prompt shows all three
-    cpu_s: float = 10.0  # per program, all of its tests
+    cpu_s: float = field(default=10.0, metadata=CPU_S)  # per program, all of its tests
 
     card = Card(
         title="MBPP+: MBPP, tested more strictly",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from llm_marl_envs.errors import UnknownName
 from llm_marl_envs.seeds import seed_of
-from llm_marl_envs.task import Problem, Question, Score, Tool
+from llm_marl_envs.task import ANY, CPU_S, MANY, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import ANSWER_FORMAT, Asserts, Checks, grade_program, telling, tools_of
 from llm_marl_envs.tasks.families.procedural import SPLITS, split_by
 
@@ -36,10 +36,10 @@ class Snippets:
 
     steps: int = 2
     described: bool = True
-    train_size: int = 1_000
-    test_size: int = 100
-    seed: int = 0
-    cpu_s: float = 2.0  # per program and test
+    train_size: int = field(default=1_000, metadata=MANY)
+    test_size: int = field(default=100, metadata=MANY)
+    seed: int = field(default=0, metadata=ANY)
+    cpu_s: float = field(default=2.0, metadata=CPU_S)  # per program and test
 
     def __post_init__(self):
         if not 1 <= self.steps <= MOST_STEPS or min(self.train_size, self.test_size) < 1:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gzip
 import io
+import stat
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from llm_marl_envs.errors import TraceError, WriteFailed
 from llm_marl_envs.files import write_lines
 from llm_marl_envs.traces.trace import Trace
+
+LONGEST_LINE = 256 << 20  # bytes of one trace
 
 
 class TornTrace(UserWarning):
@@ -85,40 +88,76 @@ def write_traces(path: Path, traces: Iterable[Trace], remedy: str = "") -> Path:
 
 def _whole_lines(path: Path) -> tuple[list[bytes], bool]:
     """All complete lines of a plain or gzipped file, and whether something incomplete follows them."""
-    torn, chunks = False, []
+    found = [line for line in _lines(path) if line is not None]
+    torn = bool(found) and not found[-1].endswith(b"\n")
+    return [line.rstrip(b"\n") for line in found[: len(found) - torn]], torn
+
+
+def _lines(path: Path, longest: int | None = None) -> Iterator[bytes | None]:
+    """The lines of a plain or gzipped file with their ends, in bounded memory: of a line longer than `longest`, None. What follows
+    the last line end, or is left before a torn end of the gzipped data, comes last, without one; blank lines may be left out."""
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file:
-        try:
-            while chunk := file.read1(1 << 20):  # read() would lose what stands before a torn end
-                chunks.append(chunk)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as bad:
-            if isinstance(bad, OSError) and not chunks:
-                raise  # not gzipped at all, so not a torn trace file, so not repaired
-            torn = True
-    *lines, rest = b"".join(chunks).split(b"\n")
-    return lines, torn or bool(rest.strip())
+        rest, skipping, some = b"", False, False
+        while True:
+            try:
+                chunk = file.read1(1 << 20)  # read() would lose what stands before a torn end
+            except (EOFError, zlib.error, gzip.BadGzipFile) as bad:
+                if isinstance(bad, OSError) and not some:
+                    raise  # not gzipped at all, so not a torn trace file, so not repaired
+                yield rest or b"\x00"  # torn, even where it was torn between two lines
+                return
+            if not chunk:
+                if rest.strip() and not skipping:
+                    yield rest
+                return
+            some = True
+            if not rest and not chunk.strip(b"\n"):
+                continue
+            *lines, last = chunk.split(b"\n")
+            for line in lines:
+                if not skipping:
+                    yield rest + line + b"\n"
+                rest, skipping = b"", False
+            rest = b"" if skipping else rest + last
+            if longest is not None and len(rest) > longest:
+                rest, skipping = b"", True
+                yield None
 
 
-def read_traces(path: str | Path) -> Iterator[Trace]:
-    """The traces of a file, plain or gzipped. A torn last line is skipped with a TornTrace warning.
+def read_traces(path: str | Path, bad: Callable[[TraceError], None] | None = None) -> Iterator[Trace]:
+    """The traces of a file, plain or gzipped, in bounded memory. A torn last line is skipped with a TornTrace warning.
 
-    Raises TraceError, naming the line, if the file is missing, not UTF-8, or any other line is not a trace.
+    Raises TraceError, naming the line, if the file is missing or no regular file, and if a line is not a trace. With `bad`, which gets the error instead, one bad line costs one line: the others are read.
     """
     path = Path(path)
+    report = bad or _raised
     try:
-        lines, torn = _whole_lines(path)
-    except OSError as bad:
+        if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
+            raise TraceError(f"{path} is no regular file. Expected a file written by TraceWriter.")
+        for number, line in enumerate(_lines(path, LONGEST_LINE), 1):
+            if line is None:
+                report(TraceError(f"{path} line {number}: longer than {LONGEST_LINE} bytes"))
+            elif not line.endswith(b"\n"):
+                text = f"{path}: the last line is incomplete; that one episode is lost"
+                warnings.warn(text, TornTrace, stacklevel=2)
+            elif line.strip() and (trace := _trace(path, number, line, report)) is not None:
+                yield trace
+    except OSError as error:
         raise TraceError(
-            f"cannot read {path}: {bad.strerror or bad}. Expected a file written by TraceWriter."
+            f"cannot read {path}: {error.strerror or error}. Expected a file written by TraceWriter."
         ) from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            yield Trace.from_json(line.decode("utf-8"))
-        except UnicodeDecodeError as bad:
-            raise TraceError(f"{path} line {number} is not UTF-8 ({bad.reason} at byte {bad.start})") from None
-        except TraceError as bad:
-            raise TraceError(f"{path} line {number}: {bad}") from None
-    if torn:
-        warnings.warn(f"{path}: the last line is incomplete; that one episode is lost", TornTrace, stacklevel=2)
+
+
+def _trace(path: Path, number: int, line: bytes, report: Callable[[TraceError], None]) -> Trace | None:
+    try:
+        return Trace.from_json(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        report(TraceError(f"{path} line {number} is not UTF-8 ({error.reason} at byte {error.start})"))
+    except TraceError as error:
+        report(TraceError(f"{path} line {number}: {error}"))
+    return None
+
+
+def _raised(error: TraceError) -> None:
+    raise error from None

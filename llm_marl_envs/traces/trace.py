@@ -9,12 +9,13 @@ it is authentic, re-generate a sample of its turns under the policy it names.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from llm_marl_envs.errors import LLMMarlError, ReplayMismatch, TraceError
+from llm_marl_envs.errors import LLMMarlError, OlderRules, ReplayMismatch, TraceError
 from llm_marl_envs.outcome import Outcome
 from llm_marl_envs.session import Event, Limits, Play, Session, Status
 from llm_marl_envs.spec import VERSION as ENV_VERSION
@@ -109,13 +110,17 @@ class Trace:
             )
 
     def session(self) -> Session:
-        """Replay the episode. Raises ReplayMismatch at the first event that was changed or does not follow from those before."""
+        """Replay the episode. Raises ReplayMismatch at the first event that was changed or does not follow from those before,
+        and OlderRules for a record that was written before what replies mean was changed."""
         self.check_digests()
+        if self.spec.version != ENV_VERSION:
+            raise OlderRules(self.spec.version, ENV_VERSION)
         replies = [event.reply for event in self.events if event.reply is not None]
         session = Session(Play(self.spec.make_workflow(), self.question, self.seed, self.limits))
+        same = 0  # events that have been compared
         try:
             for reply in replies:
-                self._compare(session)
+                same = self._compare(session, same)
                 session.reply(*reply)
         except LLMMarlError as bad:
             if isinstance(bad, ReplayMismatch):
@@ -123,7 +128,7 @@ class Trace:
             raise ReplayMismatch(f"replay stopped: {bad}", len(session.events)) from bad
         if self.status is Status.FAILED and session.status is None:
             session.fail(self.why)
-        self._compare(session)
+        self._compare(session, same)
         if len(session.events) != len(self.events):
             raise ReplayMismatch(
                 f"the trace has {len(self.events)} events; its workflow produces {len(session.events)}",
@@ -137,15 +142,18 @@ class Trace:
             )
         return session
 
-    def _compare(self, session: Session) -> None:
-        """Every event that the session has replayed so far must be equal to the trace's, and so must the call it waits for."""
-        for i, event in enumerate(session.events):
+    def _compare(self, session: Session, start: int) -> int:
+        """Every event that the session has replayed from `start` on must be equal to the trace's, and so must the call it waits
+        for. Returns how many are equal."""
+        for i in range(start, len(session.events)):
+            event = session.events[i]
             there = self.events[i] if i < len(self.events) else None
             if there is None or differ(event, there):
                 raise ReplayMismatch(f"event {i} is {_short(there)}; the workflow says {_short(event)}", i)
         i, asks = len(session.events), session.call
         if asks and i < len(self.events) and differ(Event(self.events[i].call, None, 0), Event(asks, None, 0)):
             raise ReplayMismatch(f"event {i} is {_short(self.events[i].call)}; the workflow asks {_short(asks)}", i)
+        return len(session.events)
 
     def chain(self) -> tuple[str, ...]:
         """The digests of all events and of the ending, each over its content and the digest before."""
@@ -210,7 +218,7 @@ class Trace:
                 raise TraceError(f"trace version {data['version']}; this release reads versions 1 to {VERSION}")
             check_fields(data, TRACE, "a trace")
             pair, _, version = data["env"].rpartition("-")
-            if version != ENV_VERSION:
+            if not re.fullmatch("v[0-9]{1,4}", version) or int(version[1:]) > int(ENV_VERSION[1:]):
                 raise TraceError(
                     f"a trace of {data['env']!r}; this release plays environments of version {ENV_VERSION}"
                 )
@@ -221,7 +229,7 @@ class Trace:
             question = data["question"] | {"materials": tuple(data["question"]["materials"])}
             digests = (*(e.pop("digest") for e in data["events"]), data["digest"])
             return cls(
-                EnvSpec(task, workflow, data["task_knobs"], data["workflow_knobs"]),
+                EnvSpec(task, workflow, data["task_knobs"], data["workflow_knobs"], version),
                 data["split"],
                 Question(**question),
                 data["seed"],

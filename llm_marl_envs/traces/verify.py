@@ -1,7 +1,8 @@
 """Whether a trace is what it claims to be: replay it, look up its question, grade its answer again, compare.
 
-Nothing that the trace says about itself is believed. What passes is self-consistent, not authentic: that a model really said
-these texts is not shown, and token counts and seconds stay as reported.
+Nothing that the trace says about itself is believed, and nothing in it is obeyed: where corpora and retrievers are is the
+verifier's to say. What passes is self-consistent, not authentic: that a model really said these texts is not shown, and token
+counts and seconds stay as reported. A trace that would cost more than the verifier's budget is refused.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from llm_marl_envs.errors import DataError, MissingExtra, ReplayMismatch
+from llm_marl_envs.errors import DataError, MissingExtra, OlderRules, ReplayMismatch
 from llm_marl_envs.outcome import Outcome, outcome_of
 from llm_marl_envs.protocol import UseTool
 from llm_marl_envs.session import Session, Status
-from llm_marl_envs.spec import EnvSpec
+from llm_marl_envs.spec import VERSION, EnvSpec
 from llm_marl_envs.task import Problem, Question, Task
 from llm_marl_envs.tools.run import run_tool
 from llm_marl_envs.traces.trace import Trace
@@ -46,8 +48,8 @@ def verified(
     """Check a trace of `task`: its question, every event, its answer, status and score.
 
     `problems` are those of the trace's split by id, for a caller with many traces. tools: run the tools again and compare their
-    results with the trace's, which only makes sense for deterministic tools. Raises DataError if the task's data is not there,
-    and ToolFailed if a tool cannot run here: that says nothing about the trace.
+    results with the trace's, which only makes sense for deterministic tools; a tool that cannot run here is a complaint. The
+    tool at which an episode is said to have failed is always run again. Raises DataError if the task's data is not there.
     """
     if problems is None:
         try:
@@ -63,14 +65,14 @@ def verified(
         return Refused(trace, wrong)
     try:
         session = trace.session()
-    except ReplayMismatch as bad:
+    except (ReplayMismatch, OlderRules) as bad:
         return Refused(trace, (str(bad),))
     except Exception as bad:
         return Refused(trace, (f"replay stopped: {type(bad).__name__}: {bad}",))
     if session.status is None:
         return Refused(trace, ("the episode is not over",))
     outcome = outcome_of(session, task, problem)
-    wrong = _claims(trace, session, outcome)
+    wrong = _claims(trace, session, outcome) or _not_failed(session, task, outcome)
     if tools and not wrong:
         wrong = tuple(_invented(trace, session, task))
     return Refused(trace, wrong) if wrong else Verified(trace, outcome)
@@ -107,11 +109,30 @@ def _claims(trace: Trace, session: Session, outcome: Outcome) -> tuple[str, ...]
     return tuple(wrong)
 
 
+def _not_failed(session: Session, task: Task, outcome: Outcome) -> tuple[str, ...]:
+    """Whether the tool at which an episode is said to have failed works here. (A tool that this verifier does not have, such as
+    a retriever elsewhere, cannot be tried: the episode counts as failed.)"""
+    if outcome.status is not Status.FAILED:
+        return ()
+    call = session.fork(len(session.replies)).call
+    if type(call) is not UseTool or call.tool not in task.tools:
+        return ()
+    try:
+        run_tool(call, session.play.question, task.tools)
+    except Exception:  # arguments that no tool takes included: an honest run would have failed as well
+        return ()
+    return (f"claims that the tool {call.tool!r} failed, but it works here",)
+
+
 def _invented(trace: Trace, session: Session, task: Task) -> Iterator[str]:
     """Tool results that differ from what the tools return. Version 1 recorded only their texts."""
     for i, (call, reply, _) in enumerate(session.events):
         if isinstance(call, UseTool) and reply is not None:
-            again = run_tool(call, session.play.question, task.tools)
+            try:
+                again = run_tool(call, session.play.question, task.tools)
+            except Exception as bad:  # a finding, and the next ones are looked for
+                yield f"event {i}: {call.tool} could not be run again ({bad})"
+                continue
             if again.text != reply.text:
                 yield f"event {i}: {call.tool} says {again.text!r:.80}, not {reply.text!r:.80}"
             elif again.worked != reply.worked and trace.version > 1:
@@ -122,15 +143,38 @@ def _named(status: Status | None) -> str:
     return "unfinished" if status is None else str(status)
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a trace may cost its verifier. Beyond it, it is refused.
+
+    events: calls and notes of one trace. texts: characters of all prompts and replies together. problems: of a split that is made
+    up (procedural tasks), and entities of the world it is made from. agents: that a workflow's knobs provide for.
+    """
+
+    events: int = 50_000
+    texts: int = 200_000_000
+    problems: int = 20_000
+    agents: int = 10_000
+
+
 class Verifier:
     """Verifies traces of any environments; each task and each split's problems are looked up once.
 
     A trace names its task and workflow, and loading one from a module outside this package runs that module. So only those of
-    this package and of the modules named in `plugins` are loaded. With `tools`, tools are run again.
+    this package and of the modules named in `plugins` are loaded. With `tools`, tools are run again. `places` are this
+    verifier's own corpus or retriever, for tasks that have such a knob.
     """
 
-    def __init__(self, data_dir: str | Path | None = None, plugins: tuple[str, ...] = (), *, tools: bool = False):
-        self.data_dir, self.plugins, self.tools = data_dir, plugins, tools
+    def __init__(
+        self,
+        data_dir: str | Path | None = None,
+        plugins: tuple[str, ...] = (),
+        *,
+        tools: bool = False,
+        places: Mapping[str, Any] = {},
+        budget: Budget = Budget(),
+    ):
+        self.data_dir, self.plugins, self.tools, self.places, self.budget = data_dir, plugins, tools, places, budget
         self._tasks: dict[str, Task] = {}
         self._problems: dict[tuple[str, str], dict[str, Problem]] = {}
 
@@ -140,9 +184,13 @@ class Verifier:
             if name := self.untrusted_module(trace.spec):
                 why = f"{name!r} comes from a module outside this package; name its module in plugins to load it"
                 return Refused(trace, (why,))
+            if trace.spec.version != VERSION:
+                return Refused(trace, (str(OlderRules(trace.spec.version, VERSION)),))
+            if dear := self._too_dear(trace):
+                return Refused(trace, (dear,))
             key = _key(trace.spec)
             if key not in self._tasks:
-                self._tasks[key] = trace.spec.make_task(self.data_dir)
+                self._tasks[key] = trace.spec.make_task(self.data_dir, self.places)
             if (key, trace.split) not in self._problems:
                 self._problems[key, trace.split] = problems_by_id(self._tasks[key], trace.split)
         except DataError as bad:
@@ -152,6 +200,25 @@ class Verifier:
         except Exception as bad:  # unknown names, impossible knobs, a split that is not a text
             return Refused(trace, (f"{trace.env_id} cannot be made: {bad}",))
         return verified(trace, self._tasks[key], self._problems[key, trace.split], tools=self.tools)
+
+    def _too_dear(self, trace: Trace) -> str:
+        """Why a trace would cost more than the budget; "" if it would not."""
+        budget = self.budget
+        if len(trace.events) > budget.events:
+            return f"{len(trace.events)} events; at most {budget.events} are verified"
+        size = sum(len(e.reply.text) for e in trace.events if e.reply) + sum(
+            len(getattr(e.call, "prompt", "")) for e in trace.events
+        )
+        if size > budget.texts:
+            return f"{size} characters; at most {budget.texts} are verified"
+        for name in ("train_size", "test_size", "size"):
+            value = trace.spec.task_knobs.get(name)
+            if isinstance(value, int) and value > budget.problems:
+                return f"{name}={value} of {trace.spec.task}; at most {budget.problems} are verified"
+        agents = len(trace.spec.make_workflow().roster.names)
+        if agents > budget.agents:
+            return f"{trace.spec.workflow} for up to {agents} agents; at most {budget.agents} are verified"
+        return ""
 
     def split_size(self, trace: Trace) -> int:
         """How many problems the split of a trace that was verified here has."""

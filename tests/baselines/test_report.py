@@ -67,7 +67,7 @@ def make_run(folder: Path, lines: Sequence[dict], traces: dict[str, list[Trace]]
     return folder
 
 
-def play(problem: int, replies: Sequence[str], env_id: str = "arithmetic/eval_opt-v0") -> Trace:
+def play(problem: int, replies: Sequence[str], env_id: str = "arithmetic/eval_opt-v1") -> Trace:
     env = llm_marl_envs.make(env_id, split="test")
     env.reset(seed=0, options={"problem": problem})
     for reply in replies:
@@ -323,14 +323,14 @@ def test_a_tool_call_is_shown_with_its_arguments(undrawn, tmp_path):
 def test_a_team_with_spawned_agents_and_one_without_an_answer_are_readable(undrawn, tmp_path):
     plan = "STRATEGY 1: count\nSTRATEGY 2: guess"
     traces = [
-        play(0, [plan, right(0), "7", "no number"], "arithmetic/orch_workers-v0"),
-        play(1, ["STRATEGY 1: a\n" * 9], "arithmetic/orch_workers-v0"),
+        play(0, [plan, right(0), "7", "no number"], "arithmetic/orch_workers-v1"),
+        play(1, ["STRATEGY 1: a\n" * 9], "arithmetic/orch_workers-v1"),
     ]
     run = make_run(tmp_path / "run", TRAINED[:1], {"eval-000000": traces[:1]}, workflow="orch_workers")
     assert "orchestrator_0 spawns worker_1" in text_of(write_report([run], tmp_path / "a").read_text())
     run = make_run(tmp_path / "run2", TRAINED[:1], {"eval-000000": traces[1:]}, workflow="orch_workers")
     assert "The team gave no answer." in text_of(write_report([run], tmp_path / "b").read_text())
-    picked = play(0, ["1", right(0), "3", "\\boxed{2}"], "arithmetic/voting-v0")
+    picked = play(0, ["1", right(0), "3", "\\boxed{2}"], "arithmetic/voting-v1")
     run = make_run(tmp_path / "run3", TRAINED[:1], {"eval-000000": [picked]}, workflow="voting")
     assert f"The team's answer: {right(0)}" in text_of(write_report([run], tmp_path / "c").read_text())
 

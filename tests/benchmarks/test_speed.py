@@ -91,7 +91,7 @@ def env(tmp_path):
     folder.mkdir()
     row = '{"question": "Nat sold clips to 48 friends in April and half as many in May. How many in all?", "answer": "48/2=24\\n48+24=72\\n#### 72"}\n'
     (folder / "train.jsonl").write_text(row * 50)
-    return llm_marl_envs.make("gsm8k/eval_opt-v0", data_dir=tmp_path)
+    return llm_marl_envs.make("gsm8k/eval_opt-v1", data_dir=tmp_path)
 
 
 def test_env_steps_against_a_bare_environment(benchmark, env):
@@ -107,13 +107,13 @@ def test_env_steps_against_a_bare_environment(benchmark, env):
 
 
 def test_env_steps_against_textarena(benchmark, env):
-    """Above TextArena's TicTacToe-v0 with default wrappers, made anew each episode. Different games: overhead, not speed of play."""
+    """Above TextArena's TicTacToe-v1 with default wrappers, made anew each episode. Different games: overhead, not speed of play."""
     textarena = pytest.importorskip("textarena")
 
     def tictactoe() -> float:
         steps, began = 0, time.perf_counter()
         for episode in range(60):
-            game = textarena.make("TicTacToe-v0")
+            game = textarena.make("TicTacToe-v1")
             game.reset(num_players=2, seed=episode)
             done = False
             for move in (0, 3, 1, 4, 2):

@@ -27,8 +27,8 @@ def test_help_has_an_example(run, command):
 def test_envs_lists_and_explains(run):
     code, text = run("envs")
     assert code == 0
-    assert "gsm8k/voting-v0" in text
-    code, text = run("envs", "arithmetic/eval_opt-v0")
+    assert "gsm8k/voting-v1" in text
+    code, text = run("envs", "arithmetic/eval_opt-v1")
     assert code == 0
     assert all(word in text for word in ("digits", "rounds", "generator_0", "evaluator_0"))
 
@@ -37,13 +37,13 @@ def test_envs_lists_and_explains(run):
     ("argv", "parts"),
     [
         (["envs", "evl_opt"], ["evl_opt", "Did you mean 'eval_opt'"]),
-        (["play", "gsm9k/voting-v0"], ["no task 'gsm9k'", "'gsm8k'"]),
-        (["play", "arithmetic/votng-v0"], ["no workflow 'votng'", "'voting'"]),
-        (["play", "arithmetic/voting"], ["no environment 'arithmetic/voting'", "arithmetic/voting-v0"]),
-        (["play", "arithmetic/solo-v0", "--split", "tests"], ["no split", "'test'"]),
-        (["play", "arithmetic/solo-v0", "--problem", "900000", "--random"], ["no problem", "0 to 499"]),
-        (["play", "arithmetic/solo-v0", "--seat", "solver_0"], ["no agent", "generator_0"]),
-        (["play", "arithmetic/solo-v0", "--script", "/nowhere/replies.txt"], ["no script", "one reply per line"]),
+        (["play", "gsm9k/voting-v1"], ["no task 'gsm9k'", "'gsm8k'"]),
+        (["play", "arithmetic/votng-v1"], ["no workflow 'votng'", "'voting'"]),
+        (["play", "arithmetic/voting"], ["no environment 'arithmetic/voting'", "arithmetic/voting-v1"]),
+        (["play", "arithmetic/solo-v1", "--split", "tests"], ["no split", "'test'"]),
+        (["play", "arithmetic/solo-v1", "--problem", "900000", "--random"], ["no problem", "0 to 499"]),
+        (["play", "arithmetic/solo-v1", "--seat", "solver_0"], ["no agent", "generator_0"]),
+        (["play", "arithmetic/solo-v1", "--script", "/nowhere/replies.txt"], ["no script", "one reply per line"]),
         (["score", "/nowhere/traces.jsonl"], ["/nowhere/traces.jsonl", "No such file"]),
     ],
 )
@@ -56,15 +56,15 @@ def test_mistakes_get_one_clear_message(run, argv, parts):
 
 
 def test_data_that_is_not_there_or_not_utf8(run, tmp_path):
-    code, text = run("play", "gsm8k/solo-v0", "--data-dir", tmp_path, "--random")
+    code, text = run("play", "gsm8k/solo-v1", "--data-dir", tmp_path, "--random")
     assert code == 2
     assert "that folder does not exist" in text
     (tmp_path / "gsm8k").mkdir()
-    code, text = run("play", "gsm8k/solo-v0", "--data-dir", tmp_path, "--random")
+    code, text = run("play", "gsm8k/solo-v1", "--data-dir", tmp_path, "--random")
     assert code == 2
     assert "empty folder" in text
     (tmp_path / "gsm8k" / "test.jsonl").write_bytes('{"question": "caf\u00e9"}\n'.encode("latin-1"))
-    code, text = run("play", "gsm8k/solo-v0", "--data-dir", tmp_path, "--random")
+    code, text = run("play", "gsm8k/solo-v1", "--data-dir", tmp_path, "--random")
     assert code == 2
     assert "line 1 is not UTF-8" in text
 
@@ -72,7 +72,7 @@ def test_data_that_is_not_there_or_not_utf8(run, tmp_path):
 def test_a_script_plays_and_its_trace_scores(run, tmp_path):
     script, out = tmp_path / "replies.txt", tmp_path / "mine.jsonl"
     script.write_text("\\boxed{1}\n\\boxed{Incorrect}\nNow\\n\\boxed{2}\n\\boxed{Correct}\n")
-    code, text = run("play", "arithmetic/eval_opt-v0", "--script", script, "--out", out, "--problem", "0")
+    code, text = run("play", "arithmetic/eval_opt-v1", "--script", script, "--out", out, "--problem", "0")
     assert code == 0
     assert "status: finished" in text
     (trace,) = read_traces(out)
@@ -89,7 +89,7 @@ def test_ctrl_c_at_the_prompt_and_end_of_input(run, monkeypatch):
             raise stop
 
         monkeypatch.setattr(builtins, "input", interrupt)
-        code, text = run("play", "arithmetic/solo-v0")
+        code, text = run("play", "arithmetic/solo-v1")
         assert code == 130
         assert "interrupted" in text
         assert "Traceback" not in text
@@ -107,7 +107,7 @@ def test_a_missing_extra_is_named(run, monkeypatch, command):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_full_disk_is_said(run, tmp_path):
     (tmp_path / "t.jsonl").symlink_to("/dev/full")
-    code, text = run("play", "arithmetic/solo-v0", "--random", "--out", tmp_path / "t.jsonl")
+    code, text = run("play", "arithmetic/solo-v1", "--random", "--out", tmp_path / "t.jsonl")
     assert code == 2
     assert "No space left on device" in text
     assert "t.jsonl" in text
@@ -120,7 +120,7 @@ def test_a_full_disk_is_said(run, tmp_path):
         (["--set", "rouns=2"], "Did you mean 'rounds'"),
         (["--set", "rounds"], "--set takes name=value"),
         (["--model", "./nothing"], "no folder"),
-        (["--model", "."], "cannot load the model"),
+        (["--model", "."], "cannot load the tokenizer"),
         (["--steps", "0"], "--steps starts at 1"),
         (["--eval-split", "tset"], "no split"),
     ],

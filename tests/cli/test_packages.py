@@ -161,7 +161,7 @@ def test_the_other_commands_go_on(ours, foreign):
     assert code == 0
     assert "warning: baselines.methods (llm_marl.methods of llm-marl-envs) is left out: " in text
     assert "eval_opt" in text
-    code, text = python(RUN, "play", "arithmetic/solo-v0", "--random", path=path)
+    code, text = python(RUN, "play", "arithmetic/solo-v1", "--random", path=path)
     assert code == 0
     assert "status: finished" in text
 

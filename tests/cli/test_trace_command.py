@@ -14,7 +14,7 @@ from llm_marl_envs.orchestration.schema import check_view
 
 
 def episode(seed: int, right: bool = True, **meta) -> Trace:
-    env = make("arithmetic/eval_opt-v0")
+    env = make("arithmetic/eval_opt-v1")
     env.reset(seed=seed, options={"problem": seed})
     gold = env.problem.gold
     for text in (f"\\boxed{{{gold if right else -1}}}", "\\boxed{Correct}"):
@@ -91,7 +91,7 @@ def test_check_holds_forks_to_their_parents(run, tmp_path):
 def test_no_foreign_module_is_loaded(run, tmp_path, monkeypatch):
     (tmp_path / "evil.py").write_text("raise SystemExit('loaded')")
     monkeypatch.syspath_prepend(tmp_path)
-    data = json.loads(episode(0).to_json()) | {"env": "arithmetic/evil:Workflow-v0"}
+    data = json.loads(episode(0).to_json()) | {"env": "arithmetic/evil:Workflow-v1"}
     (tmp_path / "evil.jsonl").write_text(json.dumps(data) + "\n")
     for action in ("check", "stats", "export", "show"):
         code, said = run("trace", action, tmp_path / "evil.jsonl")
@@ -104,7 +104,7 @@ def test_no_foreign_module_is_loaded(run, tmp_path, monkeypatch):
 def test_stats(run, traces, tmp_path):
     code, said = run("trace", "stats", traces)
     assert code == 0
-    assert "arithmetic/eval_opt-v0: 4 episodes" in said
+    assert "arithmetic/eval_opt-v1: 4 episodes" in said
     assert "│ metric │ task_success │ 0.75 │" in said
     assert "│ metric │ preservation │ 0.75 │" in said
     out = tmp_path / "stats.jsonl"
@@ -178,8 +178,8 @@ def test_mistakes(run, argv, part, tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("default")
 def test_without_the_data_claims_are_not_graded(run, tmp_path, monkeypatch):
     monkeypatch.delenv("LLM_MARL_DATA", raising=False)
-    data = json.loads(episode(0).to_json()) | {"env": "gsm8k/eval_opt-v0", "task_knobs": {}}
+    data = json.loads(episode(0).to_json()) | {"env": "gsm8k/eval_opt-v1", "task_knobs": {}}
     (tmp_path / "g.jsonl").write_text(json.dumps(data) + "\n")
     code, said = run("trace", "stats", tmp_path / "g.jsonl", "--data-dir", tmp_path)
     assert code == 0
-    assert "claims are not graded: cannot score gsm8k/eval_opt-v0" in said
+    assert "claims are not graded: cannot score gsm8k/eval_opt-v1" in said

@@ -31,14 +31,14 @@ def test_a_workflow_whose_tools_are_missing_is_refused():
     with pytest.raises(
         ConfigError, match=r"search_answer uses the tool 'search'; arithmetic has no tools: docs/workflows\.md"
     ):
-        make("arithmetic/search_answer-v0")
+        make("arithmetic/search_answer-v1")
     with pytest.raises(
         ConfigError, match="search_answer uses the tool 'search'; hotpotqa has no tools: give it corpus="
     ):
-        make("hotpotqa/search_answer-v0")
+        make("hotpotqa/search_answer-v1")
     with pytest.raises(ConfigError, match="swarm uses the tool 'search'; snippets has python, run_examples"):
-        make("snippets/swarm-v0", tools=("python", "search"))
-    assert make("hotpotqa/search_answer-v0", given=("a passage",)).workflow.needs == frozenset()  # type: ignore[attr-defined]
+        make("snippets/swarm-v1", tools=("python", "search"))
+    assert make("hotpotqa/search_answer-v1", given=("a passage",)).workflow.needs == frozenset()  # type: ignore[attr-defined]
 
 
 def test_samples_are_garbage_but_valid():
@@ -59,7 +59,7 @@ def test_samples_are_garbage_but_valid():
 
 
 def test_options_choose_the_problem():
-    env = make("arithmetic/solo-v0", train_size=30)
+    env = make("arithmetic/solo-v1", train_size=30)
     env.reset(seed=0, options={"problem": 7})
     assert env.problem.question.id == "arithmetic/train/0/7"
     env.reset(seed=1, options={"problem": "arithmetic/train/0/22"})
@@ -71,7 +71,7 @@ def test_options_choose_the_problem():
 
 
 def test_the_seed_chooses_otherwise_and_unknown_options_are_ignored():
-    one, two = make("arithmetic/solo-v0", train_size=500), make("arithmetic/solo-v0", train_size=500)
+    one, two = make("arithmetic/solo-v1", train_size=500), make("arithmetic/solo-v1", train_size=500)
     one.reset(seed=5)
     two.reset(seed=5, options={"colour": "blue"})
     assert one.problem == two.problem
@@ -93,7 +93,7 @@ def test_the_seed_chooses_otherwise_and_unknown_options_are_ignored():
 def test_episodes_without_any_seed_differ_between_environments():
     seeds = set()
     for _ in range(3):
-        env = make("arithmetic/solo-v0", train_size=10)
+        env = make("arithmetic/solo-v1", train_size=10)
         env.reset()
         seeds.add(env.session.play.seed)
     assert len(seeds) == 3
@@ -114,7 +114,7 @@ REFINED = ("\\boxed{0}", "\\boxed{Incorrect}", "\\boxed{GOLD}", "\\boxed{Correct
     ],
 )
 def test_rewards_land_at_the_end(rule, generator, evaluator):
-    env = scripted("arithmetic/eval_opt-v0", reward=rule)
+    env = scripted("arithmetic/eval_opt-v1", reward=rule)
     gold = str(env.problem.gold)
     for text in REFINED:
         assert env.rewards == {"generator_0": 0.0, "evaluator_0": 0.0}
@@ -134,18 +134,18 @@ def test_rewards_land_at_the_end(rule, generator, evaluator):
 
 
 def test_a_wrong_answer_pays_nothing():
-    env = scripted("arithmetic/voting-v0", *["\\boxed{0}"] * 3, "\\boxed{2}")
+    env = scripted("arithmetic/voting-v1", *["\\boxed{0}"] * 3, "\\boxed{2}")
     assert set(env.rewards.values()) == {0.0}
     assert env.outcome.status is Status.FINISHED
 
 
 def test_an_unknown_rule_split_or_mode_is_named():
     with pytest.raises(UnknownName, match=r"no reward rule 'teem'\. Did you mean 'team'"):
-        make("arithmetic/solo-v0", reward="teem")
+        make("arithmetic/solo-v1", reward="teem")
     with pytest.raises(UnknownName, match=r"no split of Arithmetic 'tset'\. Did you mean 'test'"):
-        make("arithmetic/solo-v0", split="tset")
+        make("arithmetic/solo-v1", split="tset")
     with pytest.raises(UnknownName, match="no render mode 'rgb_array'"):
-        make("arithmetic/solo-v0", render_mode="rgb_array")
+        make("arithmetic/solo-v1", render_mode="rgb_array")
 
 
 # Mistakes of the caller.
@@ -153,7 +153,7 @@ def test_an_unknown_rule_split_or_mode_is_named():
 
 @pytest.mark.parametrize("action", [None, 3, b"bytes", ["a"], np.array([1, 2])])
 def test_an_action_that_is_no_text_loses_nothing(action):
-    env = scripted("arithmetic/eval_opt-v0", "first draft")
+    env = scripted("arithmetic/eval_opt-v1", "first draft")
     before = env.session.replies, env.agent_selection, env.last()
     with pytest.raises(InvalidAction, match=f"evaluator_0's action is {type(action).__name__}; expected a str"):
         env.step(action)
@@ -163,7 +163,7 @@ def test_an_action_that_is_no_text_loses_nothing(action):
 
 
 def test_steps_outside_an_episode():
-    env = make("arithmetic/solo-v0")
+    env = make("arithmetic/solo-v1")
     for act in (lambda: env.step("x"), env.render, env.trace):
         with pytest.raises(SessionOver, match=r"reset\(\)"):
             act()
@@ -186,7 +186,7 @@ def test_steps_outside_an_episode():
     [(Limits(calls=2), "used all 2 calls"), (Limits(turns=2), "used all 2 turns")],
 )
 def test_limits_truncate(limits, why):
-    env = scripted("arithmetic/eval_opt-v0", "\\boxed{GOLD}", "\\boxed{Incorrect}", limits=limits)
+    env = scripted("arithmetic/eval_opt-v1", "\\boxed{GOLD}", "\\boxed{Incorrect}", limits=limits)
     assert env.truncations == {"generator_0": True, "evaluator_0": True}
     assert env.terminations == {"generator_0": False, "evaluator_0": False}
     assert env.rewards == {"generator_0": 0.0, "evaluator_0": 0.0}
@@ -262,7 +262,7 @@ def test_the_stopped_leave_and_the_hired_act_from_then_on():
     assert env.session.answer == "Paris"
 
 
-@pytest.mark.parametrize("env_id", ["arithmetic/voting-v0", "arithmetic/orch_workers-v0"])
+@pytest.mark.parametrize("env_id", ["arithmetic/voting-v1", "arithmetic/orch_workers-v1"])
 def test_prompts_of_a_wave_are_fixed_before_anybody_speaks(env_id):
     env = make(env_id, train_size=10)
     env.reset(seed=0)
@@ -283,7 +283,7 @@ def test_prompts_of_a_wave_are_fixed_before_anybody_speaks(env_id):
 
 
 def test_human_rendering_prints_only_what_is_new(capsys):
-    env = scripted("arithmetic/eval_opt-v0", render_mode="human")
+    env = scripted("arithmetic/eval_opt-v1", render_mode="human")
     parts = [capsys.readouterr().out]
     gold = str(env.problem.gold)
     for text in REFINED:

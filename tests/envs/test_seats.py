@@ -14,7 +14,7 @@ from llm_marl_envs.orchestration.export import to_orchestration
 from llm_marl_envs.testing import random_reply
 
 # With two bundles and bundle (t - 1) mod 2 active, one bundle only proposes and the other only reviews.
-SETTINGS = {"arithmetic/propose_review-v0": {"bundles": 3, "rounds": 7}, "arithmetic/orch_workers-v0": {"workers": 1}}
+SETTINGS = {"arithmetic/propose_review-v1": {"bundles": 3, "rounds": 7}, "arithmetic/orch_workers-v1": {"workers": 1}}
 SEATS = [
     (env_id, agent) for env_id in ENVS.values() for agent in made(env_id, **SETTINGS.get(env_id, {})).possible_agents
 ]
@@ -36,7 +36,7 @@ def test_a_person_can_sit_anywhere(run, monkeypatch, env_id):
 def test_the_record_says_who_was_a_person(run, monkeypatch, tmp_path):
     monkeypatch.setattr(builtins, "input", lambda prompt: "\\boxed{1}")
     out = tmp_path / "mine.jsonl"
-    assert run("play", "arithmetic/voting-v0", "--seat", "generator_1", "--out", out)[0] == 0
+    assert run("play", "arithmetic/voting-v1", "--seat", "generator_1", "--out", out)[0] == 0
     (trace,) = read_traces(out)
     assert trace.meta["people"] == ["generator_1"]
     marked = [event["agent"] for event in to_orchestration(trace)["events"] if event.get("human")]

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from leaderboard import cli
-from leaderboard.score import Row, printable, score, trace_files
+from leaderboard.score import BrokenLine, Row, printable, score, trace_files
 from llm_marl_envs import Trace, TraceWriter, make
 from llm_marl_envs.cli.main import main
 from llm_marl_envs.errors import DataError, TraceError
@@ -27,7 +27,7 @@ RIGHT, WRONG = "\\boxed{RIGHT}", "\\boxed{WRONG}"
 def played(
     problem: int,
     *replies: str,
-    env_id: str = "arithmetic/solo-v0",
+    env_id: str = "arithmetic/solo-v1",
     split: str = "test",
     limits=None,
     knobs=None,
@@ -60,7 +60,7 @@ def only(rows: list[Row]) -> Row:
 
 def test_accuracy_and_its_interval(tmp_path):
     row = only(score([written(tmp_path / "a.jsonl", *solo("+++-+-++++", entry="mine"))]))
-    assert (row.entry, row.env_id, row.split) == ("mine", "arithmetic/solo-v0", "test")
+    assert (row.entry, row.env_id, row.split) == ("mine", "arithmetic/solo-v1", "test")
     assert (row.problems, row.split_size, row.episodes) == (10, 20, 10)
     assert row.accuracy == wilson(8, 10)
     assert (row.accuracy.mean, round(row.accuracy.low, 3), round(row.accuracy.high, 3)) == (0.8, 0.490, 0.943)
@@ -70,7 +70,7 @@ def test_accuracy_and_its_interval(tmp_path):
 
 def test_calls_tokens_malformed_and_truncated(tmp_path):
     """Three debates: 2 calls; 4 calls, 1 unreadable verdict; cut off after 3 calls. 9 calls, 1 malformed, 1 truncated."""
-    team = {"env_id": "arithmetic/eval_opt-v0", "entry": "team"}
+    team = {"env_id": "arithmetic/eval_opt-v1", "entry": "team"}
     traces = [
         played(0, RIGHT, "\\boxed{Correct}", **team),
         played(1, WRONG, "hm", RIGHT, "\\boxed{Correct}", **team),
@@ -126,19 +126,19 @@ def test_entries_environments_knobs_and_splits_are_rows_of_their_own_and_sorted(
     traces = [
         *solo("+---", entry="a"),
         *solo("++--", entry="b"),
-        played(0, RIGHT, "\\boxed{Correct}", env_id="arithmetic/eval_opt-v0", entry="a"),
+        played(0, RIGHT, "\\boxed{Correct}", env_id="arithmetic/eval_opt-v1", entry="a"),
         played(0, RIGHT, knobs={"digits": 3}, entry="c"),
         played(0, WRONG, knobs={"digits": 3, "terms": 3}, entry="c"),
         *(played(i, RIGHT if i < 3 else WRONG, split="validation", entry="b") for i in range(4)),
     ]
     rows = score([written(tmp_path / "a.jsonl", *traces)])
     assert [(r.entry, r.env_id.partition("/")[2], r.split, r.knobs.get("digits"), r.accuracy.mean) for r in rows] == [
-        ("a", "eval_opt-v0", "test", None, 1.0),
-        ("c", "solo-v0", "test", 3, 1.0),
-        ("b", "solo-v0", "validation", None, 0.75),
-        ("b", "solo-v0", "test", None, 0.5),
-        ("a", "solo-v0", "test", None, 0.25),
-        ("c", "solo-v0", "test", 3, 0.0),
+        ("a", "eval_opt-v1", "test", None, 1.0),
+        ("c", "solo-v1", "test", 3, 1.0),
+        ("b", "solo-v1", "validation", None, 0.75),
+        ("b", "solo-v1", "test", None, 0.5),
+        ("a", "solo-v1", "test", None, 0.25),
+        ("c", "solo-v1", "test", 3, 0.0),
     ]
     assert all(row.refused == 0 for row in rows)
 
@@ -259,8 +259,9 @@ def test_unreadable_files_are_named(tmp_path):
         score([latin])
     path = written(tmp_path / "a.jsonl", *solo("+"))
     path.write_text("{}\n" + path.read_text())
-    with pytest.raises(TraceError, match=r"a\.jsonl line 1: not a trace"):
-        score([path])
+    with pytest.warns(BrokenLine, match=r"a\.jsonl line 1: not a trace"):
+        (row,) = score([path])
+    assert row.episodes > 0, "one bad line costs one line"
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(TraceError, match=r"no traces in .*empty\.jsonl"):
         score([tmp_path / "empty.jsonl"])
@@ -272,12 +273,12 @@ def test_an_environment_whose_data_is_not_there_is_named(tmp_path):
     (folder / "test.jsonl").write_text(
         json.dumps({"question": "What is 20 + 22?", "answer": "It is 42.\n#### 42"}) + "\n"
     )
-    env = make("gsm8k/solo-v0", split="test", data_dir=tmp_path / "data")
+    env = make("gsm8k/solo-v1", split="test", data_dir=tmp_path / "data")
     env.reset(seed=0)
     env.step("\\boxed{42}")
     path = written(tmp_path / "a.jsonl", env.trace())
     assert only(score([path], tmp_path / "data")).accuracy.mean == 1.0
-    with pytest.raises(DataError, match="cannot score gsm8k/solo-v0: no data for 'gsm8k'"):
+    with pytest.raises(DataError, match="cannot score gsm8k/solo-v1: no data for 'gsm8k'"):
         score([path], tmp_path)
 
 
@@ -296,7 +297,7 @@ def test_the_command_prints_a_row_and_what_replay_does_not_show(tmp_path, capsys
     first = next(i for i, line in enumerate(lines) if "mine" in line)
     assert lines[first].split() == ["[bold]mine", "80.0%", "[37.6,", "96.4]", "80.0%", "at", "3", "1.00", "0.0%", "0"]
     assert lines[first + 1].split() == [
-        "arithmetic/solo-v0",
+        "arithmetic/solo-v1",
         "test",
         "test_size=20",
         "5",
@@ -318,7 +319,7 @@ def test_the_command_says_what_was_refused_and_fails(tmp_path, capsys):
         main(["score", str(path)])
     assert stop.value.code == 1
     out = capsys.readouterr().out
-    assert "refused a.jsonl in arithmetic/solo-v0: 7 episodes." in out
+    assert "refused a.jsonl in arithmetic/solo-v1: 7 episodes." in out
     assert f"trace {traces[1].id}, question arithmetic/test/0/1: claims score 1.0, graded 0" in out
     assert "... and 2 more" in out
 
@@ -330,7 +331,7 @@ def test_the_command_prints_json(tmp_path, capsys):
     (row,) = json.loads(capsys.readouterr().out)
     low, high = wilson(2, 4).low, wilson(2, 4).high
     expected = {
-        "entry": "a.jsonl", "env_id": "arithmetic/solo-v0", "split": "test", "knobs": {"test_size": 20},
+        "entry": "a.jsonl", "env_id": "arithmetic/solo-v1", "split": "test", "knobs": {"test_size": 20},
         "problems": 4, "split_size": 20, "episodes": 4, "accuracy": 0.5, "accuracy_low": low, "accuracy_high": high,
         "step": 2, "peak": 0.75, "peak_step": 1, "drop": 0.25, "calls": 1.0, "tokens": 0.0, "malformed": 0.0,
         "truncated": 0, "failed": 0, "refused": 1,

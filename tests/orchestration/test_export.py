@@ -89,7 +89,7 @@ def test_a_swarm_event_by_event():
     """The golden playthrough's first round: a decision, two spawns, a delegation, two workers at once, the stop question."""
     view = swarm_view()
     assert view["topology"] == "swarm"
-    assert view["system"] == "arithmetic/swarm-v0"
+    assert view["system"] == "arithmetic/swarm-v1"
     assert [(e["id"], e["t"], e["type"], e["agent"], e.get("to")) for e in view["events"][:7]] == [
         ("e0", 0.0, "orchestrator_decision", "spawner_0", None),
         ("e1", 1.0, "spawn", "spawner_0", "worker_0"),
@@ -175,7 +175,7 @@ def test_texts_can_be_left_out():
 
 
 def test_grades_become_channels():
-    env = make("arithmetic/eval_opt-v0")
+    env = make("arithmetic/eval_opt-v1")
     env.reset(seed=3)
     gold = env.problem.gold
     for text in ("\\boxed{0}", "\\boxed{Incorrect}", f"\\boxed{{{gold}}}", "\\boxed{Correct}"):
@@ -193,13 +193,13 @@ def test_grades_become_channels():
 
 def test_tools_and_organisation_are_channels():
     """Two searches of which one found something; one hired worker beside another: 4 calls on a path of 3, half of the words handed out."""
-    env = made("atlas/search_answer-v0")
+    env = made("atlas/search_answer-v1")
     env.reset(seed=0)
     question = env.session.play.question.text
     for text in (f"<search>{question}</search>", "<search>zzyzx</search>", "<stop>", "<answer>x</answer>"):
         env.step(text)
     assert to_orchestration(env.trace(), env.outcome)["rewards"]["tool"] == pytest.approx(0.1 - 2 * 0.02)
-    env = make("arithmetic/orch_workers-v0")
+    env = make("arithmetic/orch_workers-v1")
     env.reset(seed=0)
     for text in ("STRATEGY 1: units\nSTRATEGY 2: tens", "\\boxed{-1}", "\\boxed{-1}", "\\boxed{-1}"):
         while env.terminations[env.agent_selection]:

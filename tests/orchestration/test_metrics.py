@@ -21,7 +21,7 @@ def test_a_voter_that_nobody_reads_rides_free():
 
 
 def test_a_graded_episode_has_them_all():
-    env = make("arithmetic/eval_opt-v0")
+    env = make("arithmetic/eval_opt-v1")
     env.reset(seed=3)
     for text in (
         "\\boxed{0}",

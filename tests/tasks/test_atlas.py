@@ -362,7 +362,7 @@ def test_search_is_over_its_own_articles():
         lines = task.tools["search"](f"{passage.title} {passage.text}").text.splitlines()
         assert lines[0] == f'Doc 1(Title: "{passage.title}") {passage.text}'
         assert len(lines) == 2
-    env = make("atlas/solo-v0", split="test", seed=3, size=200)
+    env = make("atlas/solo-v1", split="test", seed=3, size=200)
     env.reset(seed=0)
     assert env.problem in env.task.problems("test")
 

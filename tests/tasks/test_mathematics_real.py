@@ -61,7 +61,7 @@ def test_claims_and_verdicts():
     problem = task.problems("test")[0]
     replies = (f"\\boxed{{{problem.gold}}}", "\\boxed{Incorrect} No.", "\\boxed{0}")
     outcome = outcome_of(Session(Play(workflow, problem.question, 0), replies), task, problem)
-    assert EnvSpec.of(task, workflow).env_id == "math500/eval_opt-v0"
+    assert EnvSpec.of(task, workflow).env_id == "math500/eval_opt-v1"
     assert [(claim.kind, score.value) for claim, score in outcome.claims] == [
         ("answer", 1.0),
         ("verdict", 0.0),

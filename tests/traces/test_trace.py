@@ -31,10 +31,10 @@ from llm_marl_envs.session import Event, Play, Reply, Session
 from llm_marl_envs.testing import play_randomly
 
 SCRIPTS = {
-    "arithmetic/solo-v0": ("\\boxed{3}",),
-    "arithmetic/eval_opt-v0": ("\\boxed{3}", "so so", "\\boxed{4}", "\\boxed{Incorrect}", "\\boxed{5} é\ud800🙂\x00"),
-    "arithmetic/voting-v0": ("\\boxed{3}", "", "\\boxed{3}", "the 2nd"),
-    "arithmetic/orch_workers-v0": ("STRATEGY 1: add\nSTRATEGY 2: count", "\\boxed{3}", "\\boxed{4}", "\\boxed{4}"),
+    "arithmetic/solo-v1": ("\\boxed{3}",),
+    "arithmetic/eval_opt-v1": ("\\boxed{3}", "so so", "\\boxed{4}", "\\boxed{Incorrect}", "\\boxed{5} é\ud800🙂\x00"),
+    "arithmetic/voting-v1": ("\\boxed{3}", "", "\\boxed{3}", "the 2nd"),
+    "arithmetic/orch_workers-v1": ("STRATEGY 1: add\nSTRATEGY 2: count", "\\boxed{3}", "\\boxed{4}", "\\boxed{4}"),
 }
 
 
@@ -103,9 +103,9 @@ def test_a_trace_is_replayed(trace):
 
 
 def test_what_a_trace_says():
-    trace = env_of("arithmetic/eval_opt-v0", *SCRIPTS["arithmetic/eval_opt-v0"], rounds=3, digits=1).trace(entry="me")
+    trace = env_of("arithmetic/eval_opt-v1", *SCRIPTS["arithmetic/eval_opt-v1"], rounds=3, digits=1).trace(entry="me")
     data = json.loads(trace.to_json())
-    assert data["env"] == "arithmetic/eval_opt-v0"
+    assert data["env"] == "arithmetic/eval_opt-v1"
     assert data["task_knobs"] == {"digits": 1, "train_size": 10}, "knobs at their defaults are left out"
     assert data["workflow_knobs"] == {}
     assert data["question"]["id"] == "arithmetic/train/0/2"
@@ -157,10 +157,10 @@ def test_nested_tool_arguments_and_infosets_survive():
 
 
 def test_ids_name_episodes():
-    ids = {env_of("arithmetic/solo-v0", str(i)).trace().id for i in range(50)}
+    ids = {env_of("arithmetic/solo-v1", str(i)).trace().id for i in range(50)}
     assert len(ids) == 50
     assert all(len(id) == 16 and int(id, 16) >= 0 for id in ids)
-    assert env_of("arithmetic/solo-v0", "1").trace().id == env_of("arithmetic/solo-v0", "1").trace().id
+    assert env_of("arithmetic/solo-v1", "1").trace().id == env_of("arithmetic/solo-v1", "1").trace().id
 
 
 # One edit of the line.
@@ -223,7 +223,7 @@ def _edit(data: dict[str, Any], kind: str, rng: Random) -> None:
         case "knobs":
             data["workflow_knobs"] = {"rounds": 2}
         case "env":
-            data["env"] = "arithmetic/solo-v0" if "solo" not in data["env"] else "arithmetic/voting-v0"
+            data["env"] = "arithmetic/solo-v1" if "solo" not in data["env"] else "arithmetic/voting-v1"
         case "split":
             data["split"] = "test"
         case "version":
@@ -242,7 +242,7 @@ EDITS = (
 @pytest.mark.parametrize("kind", EDITS)
 def test_no_single_edit_goes_unnoticed(kind):
     tried = 0
-    for name in ("arithmetic/eval_opt-v0", "arithmetic/orch_workers-v0", "hiring", "tools"):
+    for name in ("arithmetic/eval_opt-v1", "arithmetic/orch_workers-v1", "hiring", "tools"):
         line = TOYS[name]().trace(entry="toy").to_json()
         for seed in range(5):
             data = json.loads(line)
@@ -256,13 +256,13 @@ def test_no_single_edit_goes_unnoticed(kind):
 
 
 def test_the_first_wrong_event_is_named():
-    data = json.loads(env_of("arithmetic/eval_opt-v0", *SCRIPTS["arithmetic/eval_opt-v0"]).trace().to_json())
+    data = json.loads(env_of("arithmetic/eval_opt-v1", *SCRIPTS["arithmetic/eval_opt-v1"]).trace().to_json())
     data["events"][4]["reply"] = "I never said this"
     with pytest.raises(ReplayMismatch, match="digest of event 4 is wrong") as bad:
         Trace.from_json(json.dumps(data)).session()
     assert bad.value.index == 4
     assert pickle.loads(pickle.dumps(bad.value)).index == 4
-    data = json.loads(env_of("arithmetic/solo-v0", "5").trace().to_json())
+    data = json.loads(env_of("arithmetic/solo-v1", "5").trace().to_json())
     data["score"] = 1.0
     with pytest.raises(ReplayMismatch, match="digest of the ending"):
         Trace.from_json(json.dumps(data)).session()
@@ -302,7 +302,7 @@ def forgeries(trace: Trace) -> dict[str, dict[str, Any]]:
     return forged
 
 
-@pytest.mark.parametrize("name", ["hiring", "arithmetic/eval_opt-v0"])
+@pytest.mark.parametrize("name", ["hiring", "arithmetic/eval_opt-v1"])
 def test_forged_traces_are_caught_by_replay(name):
     trace = TOYS[name]().trace()
     cases = forgeries(trace)
@@ -332,7 +332,7 @@ def test_a_forged_seed_is_caught_where_chance_decided():
 
 
 def test_a_forged_reply_leads_elsewhere():
-    trace = TOYS["arithmetic/eval_opt-v0"]().trace()
+    trace = TOYS["arithmetic/eval_opt-v1"]().trace()
     accepted = tuple(
         event._replace(reply=Reply("\\boxed{Correct}")) if event.reply and event.reply.text == "so so" else event
         for event in trace.events
@@ -342,9 +342,10 @@ def test_a_forged_reply_leads_elsewhere():
 
 
 def test_an_honest_trace_of_an_unknown_workflow_or_version_is_no_trace_of_ours():
-    line = env_of("arithmetic/solo-v0", "5").trace().to_json()
-    with pytest.raises(TraceError, match="plays environments of version v0"):
-        Trace.from_json(line.replace("solo-v0", "solo-v1"))
+    line = env_of("arithmetic/solo-v1", "5").trace().to_json()
+    for version in ("v2", "v9999", "0", "", "v", "v-1", "vv1"):
+        with pytest.raises(TraceError, match="plays environments of version v1"):
+            Trace.from_json(line.replace("solo-v1", f"solo-{version}"))
     with pytest.raises(TraceError, match="trace version 9; this release reads versions 1 to 2"):
         Trace.from_json(line.replace('"version": 2', '"version": 9'))
     for junk in ("", "{}", "[]", "null", "3", '"x"', "{", "[" * 100_000, line[:-1], line[:100]):

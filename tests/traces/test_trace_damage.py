@@ -40,7 +40,7 @@ def line_of(env_id: str) -> str:
 
 
 LINES = {
-    name: line_of(name) for name in ("arithmetic/swarm-v0", "atlas/search_answer-v0", "arithmetic/propose_review-v0")
+    name: line_of(name) for name in ("arithmetic/swarm-v1", "atlas/search_answer-v1", "arithmetic/propose_review-v1")
 }
 VERIFIER = Verifier()
 KEYS = ("event", "wave", "agent", "prompt", "system", "kind", "choices", "infoset", "reply", "tokens", "seconds", "args", "tool", "by", "text", "about", "expected", "fresh", "digest")  # fmt: skip

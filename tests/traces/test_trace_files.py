@@ -19,7 +19,7 @@ from llm_marl_envs.traces.files import TornTrace
 
 
 def episode(i: int, text: str = "\\boxed{5} é\n") -> Trace:
-    env = make("arithmetic/solo-v0", train_size=20)
+    env = make("arithmetic/solo-v1", train_size=20)
     env.reset(seed=0, options={"problem": i})
     env.step(text)
     return env.trace(number=i)

@@ -9,33 +9,42 @@ from dataclasses import replace
 import pytest
 from places import GOLDEN
 
+from leaderboard.score import score
 from llm_marl_envs import ReplayMismatch, Trace, TraceWriter, make, read_traces
-from llm_marl_envs.errors import TraceError
+from llm_marl_envs.errors import OlderRules, TraceError
 from llm_marl_envs.protocol import UseTool
-from llm_marl_envs.stats.intervals import accuracy_of
 from llm_marl_envs.traces.upgrade import upgraded
-from llm_marl_envs.traces.verify import Verified, Verifier
+from llm_marl_envs.traces.verify import Refused, Verified, Verifier
 
 OLD = GOLDEN / "traces-v1.jsonl.gz"  # written by the release that wrote version 1; the .json says what it made of them
 WANTED = json.loads((GOLDEN / "traces-v1.json").read_text())
 
 
-def test_old_traces_hold_with_the_same_answers_claims_grades_and_accuracy():
+def test_records_of_older_rules_are_said_to_be_old_and_not_to_be_tampered_with():
+    """What a reply means has changed since: they are read and shown, but neither replayed nor counted."""
     verify, traces = Verifier(), list(read_traces(OLD))
-    scores: list[tuple[str, float]] = []
+    message = "written under older rules (v0; this release plays v1): evaluate again"
     for trace, wanted in zip(traces, WANTED["episodes"], strict=True):
-        result = verify(trace)
-        assert isinstance(result, Verified), str(result)
-        outcome = result.outcome
-        claims = [[c.agent, c.kind, c.text, c.about, score.value, score.read] for c, score in outcome.claims]
-        assert (trace.id, str(outcome.status), trace.answer, outcome.team.value, claims) == (
-            wanted["id"], wanted["status"], wanted["answer"], wanted["score"], wanted["claims"],
-        )  # fmt: skip
+        trace.check_digests()
+        assert (trace.id, trace.answer, trace.env_id[-3:]) == (wanted["id"], wanted["answer"], "-v0")
         assert [e.reply.worked for e in trace.events if isinstance(e.call, UseTool)] == wanted["worked"]
-        if wanted["status"] != "failed":
-            scores.append((trace.id, outcome.team.value))
-    assert accuracy_of(scores).mean == pytest.approx(WANTED["accuracy"])
-    assert {wanted["status"] for wanted in WANTED["episodes"]} == {"finished", "truncated", "failed"}
+        result = verify(trace)
+        assert isinstance(result, Refused)
+        assert result.complaints == (message,)
+        with pytest.raises(OlderRules, match="evaluate again"):
+            trace.session()
+    (row, *others) = score([OLD])
+    assert all(message in reason for r in (row, *others) for reason in r.reasons)
+    assert sum(r.refused for r in (row, *others)) == len(traces)
+    assert sum(r.episodes for r in (row, *others)) == 0
+
+
+def test_a_check_of_older_records_says_so(run):
+    code, text = run("trace", "check", str(OLD))
+    assert code == 1
+    assert "written under older rules (v0; this release plays v1): evaluate again" in text
+    for word in ("digest", "tamper", "replay gives", "claims"):
+        assert word not in text
 
 
 def test_old_forks_are_still_held_to_their_parents():
@@ -101,7 +110,7 @@ def test_what_old_tools_said_about_their_success(text, value):
 
 
 def searched() -> Trace:
-    env = make("atlas/search_answer-v0", split="test", size=200, train_size=5, test_size=5)
+    env = make("atlas/search_answer-v1", split="test", size=200, train_size=5, test_size=5)
     env.reset(seed=0)
     for text in ("<search>zyzzyx</search>", "<search>river</search>", "<stop>", "x"):
         env.step(text)

@@ -19,7 +19,7 @@ from llm_marl_envs.traces.verify import Refused, Verified, Verifier, verified
 TASK = Arithmetic(test_size=20)
 
 
-def played(*replies: str, problem: int = 0, env_id: str = "arithmetic/solo-v0", split: str = "test", **meta) -> Trace:
+def played(*replies: str, problem: int = 0, env_id: str = "arithmetic/solo-v1", split: str = "test", **meta) -> Trace:
     """A trace of scripted play; "RIGHT" and "WRONG" in a reply become the gold answer and one more."""
     env = make(env_id, split=split, test_size=20, train_size=20)
     env.reset(seed=0, options={"problem": problem})
@@ -49,11 +49,11 @@ DEBATE = (WRONG, "\\boxed{Incorrect}", RIGHT, "\\boxed{Correct}")  # wrong draft
 @pytest.mark.parametrize(
     ("env_id", "replies", "score", "calls"),
     [
-        ("arithmetic/solo-v0", (RIGHT,), 1.0, 1),
-        ("arithmetic/solo-v0", (WRONG,), 0.0, 1),
-        ("arithmetic/eval_opt-v0", DEBATE, 1.0, 4),
-        ("arithmetic/voting-v0", (WRONG, RIGHT, WRONG, "\\boxed{2}"), 1.0, 4),
-        ("arithmetic/voting-v0", (WRONG, RIGHT, WRONG, "\\boxed{3}"), 0.0, 4),
+        ("arithmetic/solo-v1", (RIGHT,), 1.0, 1),
+        ("arithmetic/solo-v1", (WRONG,), 0.0, 1),
+        ("arithmetic/eval_opt-v1", DEBATE, 1.0, 4),
+        ("arithmetic/voting-v1", (WRONG, RIGHT, WRONG, "\\boxed{2}"), 1.0, 4),
+        ("arithmetic/voting-v1", (WRONG, RIGHT, WRONG, "\\boxed{3}"), 0.0, 4),
     ],
 )
 def test_an_honest_trace_is_verified_and_graded_here(env_id, replies, score, calls):
@@ -100,7 +100,7 @@ def test_a_reply_made_wrong_in_every_place_keeps_its_score_claim_and_is_refused(
 
 
 def test_an_event_dropped_or_repeated_is_refused():
-    trace = played(*DEBATE, env_id="arithmetic/eval_opt-v0")
+    trace = played(*DEBATE, env_id="arithmetic/eval_opt-v1")
     assert isinstance(verified(forged(trace), TASK), Verified)
     complaint(forged(trace, events=trace.events[:-1]))
     complaint(forged(trace, events=(*trace.events, trace.events[-1])))
@@ -138,7 +138,7 @@ def test_an_unknown_split_is_refused():
 
 
 def test_an_episode_that_is_not_over_is_refused():
-    trace = played(WRONG, env_id="arithmetic/eval_opt-v0")
+    trace = played(WRONG, env_id="arithmetic/eval_opt-v1")
     assert trace.status is None
     assert "not over" in complaint(trace)
     complaint(forged(trace, status=Status.FINISHED, answer=played(RIGHT).answer, score=1.0))
@@ -153,7 +153,7 @@ class Broken(Arithmetic):
 
 
 def test_failed_episodes_hold_as_failed_and_as_nothing_else():
-    env = make("arithmetic/solo-v0", split="test", test_size=20)
+    env = make("arithmetic/solo-v1", split="test", test_size=20)
     env.task = Broken(test_size=20)
     env.reset(seed=0, options={"problem": 0})
     env.step("\\boxed{5}")
@@ -171,7 +171,7 @@ def test_failed_episodes_hold_as_failed_and_as_nothing_else():
 def test_a_wrong_episode_cannot_be_left_out_as_failed():
     finished = played(WRONG)
     assert "claims status failed, replay gives finished" in complaint(forged(finished, status=Status.FAILED, score=0.0))
-    env = make("arithmetic/eval_opt-v0", split="test", test_size=20)
+    env = make("arithmetic/eval_opt-v1", split="test", test_size=20)
     env.reset(seed=0, options={"problem": 0})
     env.step("\\boxed{0}")
     env.session.fail("the lights went out")
@@ -181,7 +181,7 @@ def test_a_wrong_episode_cannot_be_left_out_as_failed():
 
 
 def test_a_truncated_episode_is_verified_as_wrong():
-    env = make("arithmetic/eval_opt-v0", split="test", test_size=20, limits=Limits(calls=2))
+    env = make("arithmetic/eval_opt-v1", split="test", test_size=20, limits=Limits(calls=2))
     env.reset(seed=0, options={"problem": 0})
     env.step(f"\\boxed{{{env.problem.gold}}}")
     env.step("\\boxed{Incorrect}")
@@ -208,8 +208,8 @@ def test_foreign_nonsense_is_a_complaint_and_not_a_crash():
         {"task_knobs": {"data_dir": "/"}},
         {"task_knobs": {"colour": "red"}},
         {"workflow_knobs": {"rounds": 2}},
-        {"env": "arithmetic/solitaire-v0"},
-        {"env": "nonsense-v0"},
+        {"env": "arithmetic/solitaire-v1"},
+        {"env": "nonsense-v1"},
         {"status": "failed"},
     ]
     assert isinstance(check(Trace.from_json(json.dumps(line))), Verified)
@@ -223,13 +223,13 @@ def test_foreign_nonsense_is_a_complaint_and_not_a_crash():
 
 
 def test_the_nearest_name_is_offered_for_an_unknown_environment():
-    line = json.loads(played(RIGHT).to_json()) | {"env": "arithmatic/solo-v0"}
+    line = json.loads(played(RIGHT).to_json()) | {"env": "arithmatic/solo-v1"}
     assert "Did you mean 'arithmetic'" in str(Verifier()(Trace.from_json(json.dumps(line))))
 
 
 def test_another_version_of_an_environment_is_not_this_one():
     line = json.loads(played(RIGHT).to_json()) | {"env": "arithmetic/solo-v7"}
-    with pytest.raises(TraceError, match="'arithmetic/solo-v7'; this release plays environments of version v0"):
+    with pytest.raises(TraceError, match="'arithmetic/solo-v7'; this release plays environments of version v1"):
         Trace.from_json(json.dumps(line))
 
 
@@ -269,10 +269,10 @@ def test_missing_data_is_not_the_traces_fault(tmp_path):
     folder.mkdir(parents=True)
     with gzip.open(folder / "test.jsonl.gz", "wt", encoding="utf-8") as file:
         file.write(json.dumps({"question": "What is 20 + 22?", "answer": "20 + 22 = 42\n#### 42"}) + "\n")
-    env = make("gsm8k/solo-v0", split="test", data_dir=tmp_path / "data")
+    env = make("gsm8k/solo-v1", split="test", data_dir=tmp_path / "data")
     env.reset(seed=0)
     env.step("\\boxed{42}")
     trace = Trace.from_json(env.trace().to_json())
     assert isinstance(Verifier(tmp_path / "data")(trace), Verified)
-    with pytest.raises(DataError, match=r"cannot score gsm8k/solo-v0: no data for 'gsm8k' split 'test'"):
+    with pytest.raises(DataError, match=r"cannot score gsm8k/solo-v1: no data for 'gsm8k' split 'test'"):
         Verifier(tmp_path / "elsewhere")(trace)
