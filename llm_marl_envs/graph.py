@@ -168,7 +168,7 @@ def _parts(text: str) -> frozenset[str]:
     """The lines of a text, and the text after a colon in them, if not too short."""
     found = [text]
     if "\n" in text or ": " in text:
-        for line in text.splitlines():
+        for line in text.split("\n"):
             found += [line.strip(), line.partition(": ")[2].strip()]
     return frozenset(part for part in found if len(part) >= SHORT)
 

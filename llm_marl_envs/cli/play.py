@@ -77,7 +77,7 @@ def _script(path: Path | None) -> list[str]:
     if path is None:
         return []
     try:
-        return [line.replace("\\n", "\n") for line in path.read_text("utf-8").splitlines()]
+        return [line.replace("\\n", "\n") for line in path.read_text("utf-8").rstrip("\n").split("\n")]
     except FileNotFoundError:
         raise DataError(f"no script {path}; expected a text file with one reply per line") from None
     except UnicodeDecodeError as bad:

@@ -97,7 +97,7 @@ def grade_evidence(gold: Gold, text: str | None) -> Score:
             0.0, "the answer is yes or no and no supporting paragraph is known: cannot be told", "insufficient"
         )
     else:
-        lines = [_headed(line) for line in text.splitlines()]
+        lines = [_headed(line) for line in text.split("\n")]
         missing = [p.title for p in gold.supporting if not _has_paragraph(lines, readings, p)]
         held = not missing
         why = "every supporting paragraph is there" if held else f"supporting paragraphs missing: {len(missing)}"

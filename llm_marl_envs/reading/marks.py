@@ -84,7 +84,7 @@ def chosen(reply: str, choices: tuple[str, ...]) -> str | None:
 def passages_in(found: str) -> list[str]:
     """The passages in a search tool's text: its lines `Doc 1(Title: "Oslo") Oslo is ...`, without their numbers. Other
     layouts are split into lines."""
-    lines = [line.strip() for line in found.splitlines() if line.strip()]
+    lines = [line.strip() for line in found.split("\n") if line.strip()]
     numbered = [match[1] for line in lines if (match := _PASSAGE.match(line))]
     return numbered or [line for line in lines if line != NOTHING_FOUND]
 

@@ -99,7 +99,8 @@ def read_prompt(row: dict[str, Any], id: str) -> Problem:
     shown = tuple(telling(f"assert {call} == {value}", taken) for call, value in shown_examples(said, name))
     text = f"Complete this Python function:\n```python\n{prompt.rstrip()}\n```"
     question = Question(id, text, "code", ANSWER_FORMAT)
-    return Problem(question, Checks((Asserts(tests, taken),), shown, ahead))
+    checks = Checks((Asserts(tests, taken),), shown, ahead, reference=f"{prompt}{row['canonical_solution']}")
+    return Problem(question, checks)
 
 
 _SAYS = re.compile(

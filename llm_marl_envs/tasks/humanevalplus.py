@@ -35,6 +35,10 @@ def check(candidate):
 """
 
 
+# Rows whose own tests are wrong, with the reason. They are left out.
+BROKEN = {"HumanEval/32": "its test unpacks the float that find_zero returns, so no program passes it"}
+
+
 @dataclass(frozen=True)
 class HumanEvalPlus(DatasetTask):
     """Complete a function. Fields of a row: task_id, prompt, canonical_solution, test, entry_point."""
@@ -73,7 +77,7 @@ class HumanEvalPlus(DatasetTask):
                 ),
             ),
         ),
-        notes="Its tests need numpy, which programs may use as well. The CPU limit is per program; the official one is per "
+        notes=f"Left out: {'; '.join(f'{id} ({why})' for id, why in BROKEN.items())}. Its tests need numpy, which programs may use as well. The CPU limit is per program; the official one is per "
         "input. The hub's revision is not pinned.",
     )
 
@@ -81,8 +85,8 @@ class HumanEvalPlus(DatasetTask):
     def tools(self) -> Mapping[str, Tool]:
         return tools_of(self, numpy=True)
 
-    def read(self, row: dict[str, Any], id: str) -> Problem:
-        return read_prompt(row, id)
+    def read(self, row: dict[str, Any], id: str) -> Problem | None:
+        return None if row["task_id"] in BROKEN else read_prompt(row, id)
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return grade_program(problem.gold, text, kind, self.cpu_s, numpy=True)

@@ -42,7 +42,9 @@ class Packed(Checks):
     def unpacked(self) -> Checks:
         """The public and the private tests. Raises DataError if the private ones are malformed."""
         tests = read_json(unpack_tests(self.private, self.id), f"{self.id}: private_test_cases")
-        return Checks((*self.shown, *_checks(tests, self.function, self.id)), self.shown, self.ahead, work=self.work)
+        return Checks(
+            (*self.shown, *_checks(tests, self.function, self.id)), self.shown, self.ahead, reference=self.reference
+        )
 
 
 @dataclass(frozen=True)

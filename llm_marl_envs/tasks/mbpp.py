@@ -22,9 +22,6 @@ from llm_marl_envs.tasks.families.code import (
 )
 from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 
-# task_id -> times of `cpu_s`. The reference of 123 (amicable numbers below 9999) needs 3.2 s where others need 0.01.
-WORK = {123: 10.0}
-
 
 @dataclass(frozen=True)
 class MBPP(DatasetTask):
@@ -89,7 +86,7 @@ class MBPP(DatasetTask):
         "usual prompt shows all three, so scores are only comparable with papers at shown=3. A program that answers what is "
         "shown by heart fails the others, except in seven tasks whose tests all expect the same value (rows 66, 73, 215 and 298 "
         "of train, 26, 192 and 328 of test). The sanitized configuration (local folder: mbpp/sanitized) has 7, 120, 43 and 257 "
-        "problems. Task 123 (row 112 of test), whose own reference needs seconds, gets ten times `cpu_s`. The hub's revision is "
+        "problems. A program gets four times the CPU time that the row's own reference needs, where that is more than `cpu_s`. The hub's revision is "
         "not pinned.",
     )
 
@@ -112,9 +109,7 @@ class MBPP(DatasetTask):
         ahead = row["test_setup_code"] if "text" in row else "\n".join(row["test_imports"])
         text = row["text"] if "text" in row else row["prompt"]
         tests = [*row["test_list"], *row.get("challenge_test_list", ())]
-        problem = read_tests(id, text, row["code"], ahead, tests, tests[: min(self.shown, len(row["test_list"]))])
-        work = WORK.get(row["task_id"], 1.0)
-        return dataclasses.replace(problem, gold=dataclasses.replace(problem.gold, work=work))
+        return read_tests(id, text, row["code"], ahead, tests, tests[: min(self.shown, len(row["test_list"]))])
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return grade_program(problem.gold, text, kind, self.cpu_s)
@@ -136,5 +131,5 @@ def read_tests(
     seen = "\n".join(part.strip() for part in shown)
     if shown:
         text = f"{text}\nYour program must pass {'this test' if len(shown) == 1 else 'these tests'}:\n```python\n{seen}\n```"
-    checks = Checks((graded,), tuple(telling(part, taken, lead) for part in shown))
+    checks = Checks((graded,), tuple(telling(part, taken, lead) for part in shown), reference=code)
     return Problem(Question(id, text, "code", ANSWER_FORMAT), checks)

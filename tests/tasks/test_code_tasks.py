@@ -167,23 +167,41 @@ def apps_row(**changes):
     return dict(APPS.card.examples[0].row) | {"input_output": json.dumps(tests)}
 
 
-def test_a_task_whose_reference_needs_seconds_gets_more_than_others():
-    """MBPP's task 123; no more than that: a program that never ends is still wrong there."""
+def test_a_program_gets_four_times_what_the_reference_needs():
+    """Where that is more than the task's limit; and no more than that: a program that never ends is still wrong there."""
     from llm_marl_envs.tasks.mbpp import MBPP
 
+    works = "import time\ndef seven():\n    while time.process_time() < {}: pass\n    return 7"
     row = {
         "text": "Write a function to say seven.",
-        "code": "def seven():\n  return 7",
         "test_list": ["assert seven() == 7"],
         "test_setup_code": "",
         "challenge_test_list": [],
+        "task_id": 1,
     }
-    works = "import time\ndef seven():\n    while time.process_time() < {}: pass\n    return 7"
     task = MBPP(cpu_s=0.2)
-    usual, heavy = (task.read(row | {"task_id": id}, f"mbpp/test/{id}") for id in (124, 123))
-    assert "0.2 seconds of CPU time" in task.grade(usual, fenced(works.format(0.8))).why
+    quick, heavy = (task.read(row | {"code": works.format(needs)}, "mbpp/test/0") for needs in (0, 0.5))
+    assert "0.2 seconds of CPU time" in task.grade(quick, fenced(works.format(0.8))).why
     assert task.grade(heavy, fenced(works.format(0.8))).value == 1.0
-    assert "2 seconds of CPU time" in task.grade(heavy, fenced(works.format("1e9"))).why
+    assert "seconds of CPU time" in task.grade(heavy, fenced(works.format("1e9"))).why
+
+
+def test_a_program_gets_the_memory_that_the_reference_needs():
+    from llm_marl_envs.tasks.mbpp import MBPP
+
+    works = "def size():\n    return len(bytearray({} << 20)) >> 20"
+    row = {
+        "text": "Size.",
+        "test_list": ["assert size() > 0"],
+        "test_setup_code": "",
+        "challenge_test_list": [],
+        "task_id": 1,
+    }
+    task = MBPP()
+    small, large = (task.read(row | {"code": works.format(mb)}, "mbpp/test/0") for mb in (1, 800))
+    assert "memory" in task.grade(small, fenced(works.format(800))).why
+    assert task.grade(large, fenced(works.format(800))).value == 1.0
+    assert "memory" in task.grade(large, fenced(works.format(100_000))).why
 
 
 def test_apps_reads_every_form_of_tests():

@@ -43,7 +43,7 @@ def read_source(path: Path) -> TranscriptFile:
     except (ValueError, RecursionError):
         pass
     source = TranscriptFile(path, [])
-    for line in text.splitlines():
+    for line in text.split("\n"):  # not splitlines(): JSON may hold U+2028, U+2029 and U+0085
         if line.strip():
             try:
                 source.records.append(json.loads(line))

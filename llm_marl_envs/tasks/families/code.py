@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import json
 import math
 import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -54,17 +55,18 @@ Check = Asserts | Exchange
 @dataclass(frozen=True, slots=True)
 class Checks:
     """The gold of a code problem: a program must pass all of `graded`. `shown` are those that the problem statement shows,
-    `ahead` is put before the program (the imports and functions of a prompt). `work` is how many times the task's CPU time
-    a program gets, where the reference itself needs more than others."""
+    `ahead` is put before the program (the imports and functions of a prompt). `reference` is the data set's own program: a
+    program gets at least FACTOR times the CPU time that it needs, and its memory."""
 
     graded: tuple[Check, ...]
     shown: tuple[Check, ...] = ()
     ahead: str = ""
-    work: float = field(default=1.0, kw_only=True)
+    reference: str = field(default="", kw_only=True)
 
 
 def grade_program(checks: Checks, text: str | None, kind: str, cpu_s: float, numpy: bool = False) -> Score:
-    """1 if the reply's program passes all checks, each within `cpu_s` * `work` seconds of CPU time; else 0, and which failed.
+    """1 if the reply's program passes all checks, each within `cpu_s` seconds of CPU time, or within FACTOR times what the
+    reference needs for it; else 0, and which failed.
 
     Raises ToolFailed if no sandbox could run the program: then nothing is known about it.
     """
@@ -77,27 +79,57 @@ def grade_program(checks: Checks, text: str | None, kind: str, cpu_s: float, num
         raise DataError("this problem has no tests, so no program can be graded by it")
     if len(program) > LONGEST:
         return Score(0.0, f"a program of {len(program)} characters; at most {LONGEST} are run", program)
-    box, limits = shared(numpy=numpy), JobLimits(cpu_s=cpu_s * checks.work)
+    box, limits = shared(numpy=numpy), JobLimits(cpu_s=cpu_s)
     for number, check in enumerate(checks.graded, 1):
-        fault = fault_of(box, put_ahead(checks.ahead, program), check, limits)
+        status, fault = tried(box, put_ahead(checks.ahead, program), check, limits)
+        if status in ("cpu", "memory") and (more := _needed(checks, number - 1, limits, numpy)) != limits:
+            _, fault = tried(box, put_ahead(checks.ahead, program), check, more)
         if fault is not None:
             return Score(0.0, f"test {number} of {len(checks.graded)}: {fault}", program)
     return Score(1.0, f"passes {len(checks.graded)} of {len(checks.graded)}", program)
 
 
-def fault_of(box: Sandbox, program: str, check: Check, limits: JobLimits) -> str | None:
-    """Why a program does not pass a check, or None if it does."""
+FACTOR = 4  # times what the reference needs, as in EvalPlus (Liu et al. 2023, arXiv 2305.01210)
+_AMPLE = JobLimits(cpu_s=60.0, memory_mb=4096)
+
+
+@functools.lru_cache(maxsize=4096)
+def _needed(checks: Checks, number: int, limits: JobLimits, numpy: bool) -> JobLimits:
+    """The limits of a check, from what the reference needs for it; `limits` where there is none, or it needs no more."""
+    if not checks.reference:
+        return limits
+    box, check, program = shared(numpy=numpy), checks.graded[number], put_ahead(checks.ahead, checks.reference)
+    tight = replace(_AMPLE, memory_mb=limits.memory_mb)
+    status, _, cpu_s = _run(box, program, check, tight)
+    memory_mb = limits.memory_mb
+    if status == "memory":
+        status, _, cpu_s = _run(box, program, check, _AMPLE)
+        memory_mb = _AMPLE.memory_mb
+    if status != "ok":
+        return limits
+    return replace(limits, cpu_s=max(limits.cpu_s, FACTOR * cpu_s), memory_mb=memory_mb)
+
+
+def tried(box: Sandbox, program: str, check: Check, limits: JobLimits) -> tuple[str, str | None]:
+    """How a program ended on a check, and why it does not pass it (None if it does)."""
+    status, fault, _ = _run(box, program, check, limits)
+    return status, fault
+
+
+def _run(box: Sandbox, program: str, check: Check, limits: JobLimits) -> tuple[str, str | None, float]:
+    """How a program ended on a check, why it does not pass it (None if it does), and the CPU seconds it took."""
     if isinstance(check, Asserts):
         run = box.examine(program, check.text, limits, check.taken)
-        return None if run.status == "ok" else f"{check.name or _where(run, check.text)}: {_ended(run, limits)}"
+        fault = None if run.status == "ok" else f"{check.name or _where(run, check.text)}: {_ended(run, limits)}"
+        return run.status, fault, run.cpu_s
     enough = limits.output_kb + len(check.stdout) // 256
     limits = JobLimits(limits.cpu_s, limits.wall_s, limits.memory_mb, enough, limits.files_mb)
     run = box.run(program, check.stdin, limits)
     if run.status != "ok":
-        return _ended(run, limits)
+        return run.status, _ended(run, limits), run.cpu_s
     if same_output(run.stdout, check.stdout, check.tolerance):
-        return None
-    return f"expected {clip(check.stdout.strip(), 200)!r}, got {clip(run.stdout.strip(), 200)!r}"
+        return "ok", None, run.cpu_s
+    return "wrong", f"expected {clip(check.stdout.strip(), 200)!r}, got {clip(run.stdout.strip(), 200)!r}", run.cpu_s
 
 
 def _where(run: JobResult, tests: str) -> str:
@@ -160,7 +192,7 @@ def tools_of(task: CodeTask, numpy: bool = False) -> Mapping[str, Tool]:
         if len(program) > LONGEST:
             return _too_long(program)
         box, limits = shared(numpy=numpy), JobLimits(cpu_s=task.cpu_s)
-        faults = [fault_of(box, program, check, limits) for check in checks.shown]
+        faults = [tried(box, program, check, limits)[1] for check in checks.shown]
         failed = [f"Example {i}: {clip(fault, 600)}" for i, fault in enumerate(faults, 1) if fault is not None]
         passed = len(faults) - len(failed)
         return ToolResult(clip("\n".join((f"{passed} of {len(faults)} examples pass.", *failed))), passed / len(faults))

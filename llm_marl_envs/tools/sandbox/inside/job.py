@@ -37,7 +37,7 @@ def limits_of(part: dict) -> dict[int, int]:
 
 def prepare_template() -> None:
     """Make this interpreter the one that jobs inherit: without us, with streams on the descriptors that they will have."""
-    for name in ("server", "job", "roles", "wire", "seccomp", "__main__"):
+    for name in ("server", "job", "roles", "strict", "wire", "seccomp", "__main__"):
         sys.modules.pop(name, None)
     sys.path[:] = [p for p in sys.path if p != os.path.dirname(__file__)]
     warnings.simplefilter("ignore")

@@ -14,6 +14,7 @@ import sys
 import traceback
 import types
 
+from strict import make_strict
 from wire import Link, Program, ProgramError, Tests
 
 OUT_OF_MEMORY = 86
@@ -74,18 +75,28 @@ def run_tests(source: str, taken: tuple[str, ...], link: Link) -> int:
             outcome, broken = "ended", "the program ended while it was loaded"
         if outcome != "loaded" or broken is not None:
             raise ProgramError(broken)
-        for name in sorted(_free_names(tree) | set(taken)):
+        read, bound = _names(tree)
+        for name in sorted(read - bound | set(taken)):
             if name in sys.stdlib_module_names and name not in taken:
                 names[name] = __import__(name)
                 continue
             with contextlib.suppress(KeyError):  # a NameError where it is used, if it ever is
                 names[name] = tests.ask("get", name)
+        for name in sorted(
+            read & bound - set(dir(builtins)) - set(names)
+        ):  # a local name may be the program's elsewhere
+            with contextlib.suppress(KeyError):
+                names[name] = tests.ask("get", name)
+        if "numpy" in source:
+            with contextlib.suppress(ImportError):
+                make_strict(__import__("numpy.testing"))
         exec(compile(tree, "tests.py", "exec", dont_inherit=True), names)
 
     return _guarded(examine) or _guarded(lambda: (sys.stdout.flush(), sys.stderr.flush()))
 
 
-def _free_names(tree: ast.AST) -> set[str]:
+def _names(tree: ast.AST) -> tuple[set[str], set[str]]:
+    """The names that a text reads, and those that it binds somewhere, or that are built in."""
     read, bound = set(), set(dir(builtins)) | {"__name__", "__builtins__"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
@@ -98,7 +109,7 @@ def _free_names(tree: ast.AST) -> set[str]:
             bound.add(node.arg)
         elif isinstance(node, ast.ExceptHandler) and node.name:
             bound.add(node.name)
-    return read - bound
+    return read, bound
 
 
 def _guarded(act) -> int:

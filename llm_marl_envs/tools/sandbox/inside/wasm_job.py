@@ -17,7 +17,7 @@ def main() -> None:
     with open("/job/source", "rb") as file:
         source = file.read().decode("utf-8", "surrogatepass")
     sys.path[:] = [p for p in sys.path if p != "/code"]
-    for name in ("wasm_job", "roles", "wire"):
+    for name in ("wasm_job", "roles", "strict", "wire"):
         sys.modules.pop(name, None)
     os.environ.clear()
     sys.argv = ["program.py"]

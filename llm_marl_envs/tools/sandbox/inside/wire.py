@@ -40,10 +40,8 @@ _ITERATORS += (
     type(iter({})),
     type(iter(set())),
     type(iter(range(0))),
-    type({}.keys()),
-    type({}.values()),
-    type({}.items()),
 )
+_KEYS, _VALUES, _ITEMS = type({}.keys()), type({}.values()), type({}.items())
 _NUMPY_KINDS = "?bBhHiIlLqQefdFD"
 
 
@@ -87,6 +85,13 @@ def _pack_rarer(value, kind, refer):
         return {"k": "range", "v": [pack(v, refer) for v in (value.start, value.stop, value.step)]}
     if isinstance(value, collections.deque):
         return {"k": "deque", "v": [pack(v, refer) for v in value]}
+    if isinstance(value, _KEYS | _VALUES | _ITEMS):  # a view lives in its dict; over there it gets one of its own
+        name = "keys" if isinstance(value, _KEYS) else "values" if isinstance(value, _VALUES) else "items"
+        return {"k": name, "v": [pack(v, refer) for v in value]}
+    if kind is types.MappingProxyType:
+        return {"k": "dict", "v": [[pack(k, refer), pack(v, refer)] for k, v in value.items()]}
+    if kind is memoryview:
+        return {"k": "bytes", "v": bytes(value).hex()}
     if kind is decimal.Decimal:
         return {"k": "Decimal", "v": str(value)}
     if kind is fractions.Fraction:
@@ -115,6 +120,11 @@ _MAKERS = {
     "timedelta": lambda v: datetime.timedelta(*map(int, v)),
 }
 _COLLECTIONS = {"tuple": tuple, "set": set, "frozenset": frozenset, "deque": collections.deque}
+_COLLECTIONS |= {
+    "keys": lambda items: dict.fromkeys(items).keys(),
+    "values": lambda items: dict(enumerate(items)).values(),
+    "items": lambda items: dict(items).items(),
+}
 _MAPPINGS = {"dict": dict, "OrderedDict": collections.OrderedDict, "Counter": collections.Counter}
 
 
@@ -344,7 +354,7 @@ class Program:
 
     def _refer(self, value):
         self.objects.append(value)
-        return {"k": "ref", "v": len(self.objects) - 1, "iterator": isinstance(value, _ITERATORS)}
+        return {"k": "ref", "v": len(self.objects) - 1, "iterator": hasattr(type(value), "__next__")}
 
     def _own(self, data):
         """Turn the kinds that only the tests send into references."""
