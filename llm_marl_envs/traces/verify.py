@@ -115,9 +115,9 @@ def _not_failed(session: Session, task: Task, outcome: Outcome) -> tuple[str, ..
     if outcome.status is not Status.FAILED:
         return ()
     call = session.fork(len(session.replies)).call
-    if type(call) is not UseTool or call.tool not in task.tools:
-        return ()
     try:
+        if type(call) is not UseTool or call.tool not in task.tools:
+            return ()
         run_tool(call, session.play.question, task.tools)
     except Exception:  # arguments that no tool takes included: an honest run would have failed as well
         return ()
