@@ -36,6 +36,8 @@ def boxed(reply: str) -> str | None:
 def final_boxes(text: str) -> tuple[Box, ...]:
     r"""The last box of a text and those that are listed with it, the last first; empty if it has none. Of `\boxed{\boxed{7}}` the
     inner one; a box that holds more than another box is listed with that."""
+    if (single := _single(text)) is not None:
+        return (single,)
     opens = list(_OPEN.finditer(text)) if "\\boxed" in text or "\\fbox" in text else []
     if not opens:
         return ()
@@ -53,6 +55,16 @@ def final_boxes(text: str) -> tuple[Box, ...]:
         if not around:
             start, end = earlier.start, earlier.end
     return tuple(found)
+
+
+def _single(text: str) -> Box | None:
+    """The box of most replies, read fast: one, with nothing in braces inside."""
+    start = text.find("\\boxed{")
+    if start < 0 or text.count("box") > 1:
+        return None
+    end = text.find("}", start, start + 7 + LONGEST_BOX)
+    inside = text[start + 7 : end]
+    return Box(inside, start, end + 1) if end >= 0 and "{" not in inside and "\\" not in inside else None
 
 
 def _box(text: str, opened: re.Match[str]) -> Box:

@@ -67,7 +67,7 @@ _DRESS = " \t\r\n.,;:!\"'`*_#$()[]<>{}"  # what a single word may be dressed in
 
 def _word(text: str) -> str:
     r"""A single word without its dress: `**Incorrect**.` and `\text{Correct}` are incorrect and correct."""
-    return _STYLE.sub(r"\1", text).strip(_DRESS).casefold()
+    return (_STYLE.sub(r"\1", text) if "\\" in text else text).strip(_DRESS).casefold()
 
 
 def chosen(reply: str, choices: tuple[str, ...]) -> str | None:
@@ -103,8 +103,9 @@ def accepts(verdict: str) -> bool | None:
     """True for `\\boxed{Correct}`, False for `\\boxed{Incorrect}`, None for anything else. A reply without a box may end in a
     line that is nothing but one of the two words, or `Verdict: Correct`."""
     said = spoken(verdict)
-    if final_boxes(said):
-        return _VERDICTS.get(_word(boxed(said) or ""))
+    if boxes := final_boxes(said):
+        words = {_word(box.content or "") for box in boxes}
+        return _VERDICTS.get(words.pop()) if len(words) == 1 else None
     last = said.strip().rpartition("\n")[2][:200].strip(_DRESS)
     return _VERDICTS.get(_word(_VERDICT_LINE.sub("", last, count=1)))
 

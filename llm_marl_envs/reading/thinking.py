@@ -30,7 +30,7 @@ _KINDS = ("think", "thought", "reason", "scratch", "seed")  # by how a name begi
 
 def spoken(reply: str) -> str:
     """What a reply says outside its thinking, stripped; the reply itself, unchanged, if it holds no mark of thinking."""
-    if not _may_think(reply):
+    if "<" not in reply and "[" not in reply and "◁" not in reply:  # most replies: kept fast
         return reply
     kept, _, changed = _read(reply)
     if not changed:
@@ -40,11 +40,7 @@ def spoken(reply: str) -> str:
 
 def thought_left_open(text: str) -> str:
     """The opening mark of the thought that a text (a prompt as the model sees it) ends in; "" if it ends outside."""
-    return _read(text)[1] if _may_think(text) else ""
-
-
-def _may_think(text: str) -> bool:
-    return "<" in text or "[" in text or "◁" in text
+    return _read(text)[1]
 
 
 def _read(text: str) -> tuple[list[str], str, bool]:

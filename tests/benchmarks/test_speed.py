@@ -107,13 +107,13 @@ def test_env_steps_against_a_bare_environment(benchmark, env):
 
 
 def test_env_steps_against_textarena(benchmark, env):
-    """Above TextArena's TicTacToe-v1 with default wrappers, made anew each episode. Different games: overhead, not speed of play."""
+    """Above TextArena's TicTacToe-v0 with default wrappers, made anew each episode. Different games: overhead, not speed of play."""
     textarena = pytest.importorskip("textarena")
 
     def tictactoe() -> float:
         steps, began = 0, time.perf_counter()
         for episode in range(60):
-            game = textarena.make("TicTacToe-v1")
+            game = textarena.make("TicTacToe-v0")
             game.reset(num_players=2, seed=episode)
             done = False
             for move in (0, 3, 1, 4, 2):
