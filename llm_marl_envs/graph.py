@@ -164,6 +164,37 @@ class _Said(NamedTuple):
     parts: frozenset[str]
 
 
+class _Sayings:
+    """What has been said, found by what a prompt holds of it: in time that grows with the prompt, not with all that was said."""
+
+    def __init__(self) -> None:
+        self.all: list[_Said] = []
+        self.by_part: dict[str, list[int]] = {}
+        self.by_start: dict[
+            str, list[int]
+        ] = {}  # the beginnings of texts that may be quoted, SHORT characters or all of fewer
+
+    def add(self, said: _Said) -> None:
+        place = len(self.all)
+        self.all.append(said)
+        for part in said.parts:
+            self.by_part.setdefault(part, []).append(place)
+        if said.whole:
+            self.by_start.setdefault(said.whole[:SHORT], []).append(place)
+
+    def read_in(self, prompt: str, parts: frozenset[str]) -> list[tuple[int, str]]:
+        """(event, author) of all that a prompt with these parts holds, in order."""
+        places = {place for part in parts for place in self.by_part.get(part, ())}
+        for size in {len(start) for start in self.by_start} if len(self.by_start) > SHORT else ():
+            held = {prompt[i : i + size] for i in range(len(prompt) - size + 1)}
+            for start in held & self.by_start.keys():
+                places |= {place for place in self.by_start[start] if self.all[place].whole in prompt}
+        if len(self.by_start) <= SHORT:
+            for start, where in self.by_start.items():
+                places |= {place for place in where if start in prompt and self.all[place].whole in prompt}
+        return [(self.all[place].number, self.all[place].agent) for place in sorted(places)]
+
+
 def _parts(text: str) -> frozenset[str]:
     """The lines of a text, and the text after a colon in them, if not too short."""
     found = [text]
@@ -187,7 +218,10 @@ class _Builder:
         self.gate: int | None = None  # the event that the present wave waited for
         self.slowest: tuple[float, int] | None = None  # of the present wave: how long its slowest call lasts, its end
         self.prompts: list[str] = []
-        self.said: list[_Said] = []  # what may be read later
+        self.said = _Sayings()  # what may be read later
+        self.shown: dict[
+            str, tuple[bool, int]
+        ] = {}  # a short text: whether a prompt holds it, and how many were searched
         self.saying: list[_Said] = []  # said in the present wave: no agent of this wave can read it
         self.last: GraphEvent | None = None  # the latest call's
 
@@ -205,10 +239,8 @@ class _Builder:
         )  # fmt: skip
         self.take(event, event, reply.seconds)
         shown, aggregates = _parts(call.prompt), call.kind == "aggregate"
-        for number, agent, whole, parts in self.said:
-            of_tool = self.events[number].type == "tool_result"
-            quoted = not shown.isdisjoint(parts) or (whole and whole in call.prompt)
-            if (agent != call.agent or of_tool) and quoted:
+        for number, agent in self.said.read_in(call.prompt, shown):
+            if agent != call.agent or self.events[number].type == "tool_result":
                 self.edges[number, event.number] = self.flow(number, aggregates)
         self.prompts.append(call.prompt)
         if not call.choices:
@@ -259,7 +291,8 @@ class _Builder:
             lasting, self.gate = self.slowest
             self.start += lasting
             self.slowest = None
-            self.said += self.saying
+            for said in self.saying:
+                self.said.add(said)
             self.saying = []
             self.latest |= self.acting
             self.acting = {}
@@ -272,11 +305,18 @@ class _Builder:
         or what follows a colon in them. Texts of one or two lines may also be quoted inside a line."""
         whole, agent, number = text.strip(), event.agent, event.number
         if len(whole) < SHORT:
-            new = whole and whole not in self.question and not any(whole in prompt for prompt in self.prompts)
+            new = whole and whole not in self.question and not self.was_shown(whole)
             return _Said(number, agent, whole if new else "", frozenset())
         parts = frozenset(part for part in _parts(whole) - known if part not in self.question)
         quotable = whole.count("\n") < 2 and whole not in self.question
         return _Said(number, agent, whole if quotable else "", parts)
+
+    def was_shown(self, text: str) -> bool:
+        """Whether a prompt so far holds a short text. Each prompt is searched once for it."""
+        found, searched = self.shown.get(text, (False, 0))
+        found = found or any(text in prompt for prompt in self.prompts[searched:])
+        self.shown[text] = found, len(self.prompts)
+        return found
 
     def flow(self, source: int, aggregates: bool) -> EdgeType:
         kind = self.events[source].type

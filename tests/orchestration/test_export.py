@@ -79,6 +79,23 @@ def test_random_episodes_are_valid_and_their_costs_add_up(episodes):
         check_against_session(view, session)
 
 
+def test_who_read_whom_is_what_a_plain_search_finds(monkeypatch):
+    """The index of what was said, against looking for every earlier text in every prompt."""
+
+    def read_in(self, prompt, parts):
+        return [
+            (said.number, said.agent)
+            for said in self.all
+            if not parts.isdisjoint(said.parts) or (said.whole and said.whole in prompt)
+        ]
+
+    traces = [random_trace(*GRID[number % len(GRID)], number)[0] for number in range(3 * len(GRID))]
+    views = [to_orchestration(trace) for trace in traces]
+    monkeypatch.setattr("llm_marl_envs.graph._Sayings.read_in", read_in)
+    assert [to_orchestration(trace) for trace in traces] == views
+    assert sum(edge["type"] == "message" for view in views for edge in view["edges"]) > 100
+
+
 def swarm_view(**given) -> dict:
     script = SCRIPTS["swarm"]
     session = Session(Play(make_workflow("swarm"), script.question), script.replies)
