@@ -9,6 +9,7 @@ import ast
 import atexit
 import builtins
 import contextlib
+import io
 import os
 import sys
 import traceback
@@ -32,9 +33,23 @@ def run_program(source: str) -> int:
     """Run a text as `__main__` and return the exit code that Python would end with."""
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
+    builtins.open = io.open = _open
     code = _guarded(lambda: exec(compile(source, "program.py", "exec", dont_inherit=True), module.__dict__))
     code = _guarded(_wind_up) or code
     return _guarded(lambda: (sys.stdout.flush(), sys.stderr.flush())) or code
+
+
+_STREAMS = {f"{place}{i}": i for place in ("/dev/fd/", "/proc/self/fd/") for i in range(3)}
+_STREAMS |= {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_opens = io.open
+
+
+def _open(file, *options, **named):
+    """`open`, for which a program's streams have the names that they have elsewhere: there is no /proc here."""
+    name = file.__fspath__() if hasattr(file, "__fspath__") else file
+    if isinstance(name, str) and name in _STREAMS:
+        return _opens(_STREAMS[name], *options, **(named | {"closefd": False}))
+    return _opens(file, *options, **named)
 
 
 def _wind_up() -> None:
