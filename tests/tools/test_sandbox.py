@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -78,6 +79,17 @@ def test_limits(box):
     assert box.run("import time; time.sleep(60)", limits=JobLimits(wall_s=0.5)).status == "wall"
     memory = "x = []\nwhile True: x.append(bytearray(1 << 20))"
     assert box.run(memory, limits=ENOUGH).status == "memory"
+
+
+def test_a_program_that_only_waits_is_stopped_soon(native):
+    """Not after ten times its CPU budget; a short wait is allowed."""
+    began, limits = time.monotonic(), replace(ENOUGH, cpu_s=0.3)
+    assert (
+        native.run("import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()", limits=limits).status
+        == "wall"
+    )
+    assert time.monotonic() - began < limits.wall, "this is the limit by the clock"
+    assert native.run("import time; time.sleep(1); print(1)", limits=limits).status == "ok"
 
 
 def test_a_program_within_its_limit_is_no_less_for_a_busy_machine(native):

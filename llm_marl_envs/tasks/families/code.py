@@ -145,7 +145,7 @@ def _ended(run: JobResult, limits: JobLimits) -> str:
         return clip(said or "it ended with an error", 300)
     return {
         "cpu": f"it takes more than {limits.cpu_s:g} seconds of CPU time",
-        "wall": f"it has not ended after {limits.wall:g} seconds",
+        "wall": f"it only waits, or has not ended after {limits.wall:g} seconds",
         "memory": f"it needs more than {limits.memory_mb} MB of memory",
         "output": f"it writes more than {limits.output_kb} kB",
         "signal": "it was ended by a signal",

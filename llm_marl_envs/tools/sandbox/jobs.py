@@ -14,8 +14,9 @@ TEXT = 4000  # characters of stderr that are kept
 
 @dataclass(frozen=True, slots=True)
 class JobLimits:
-    """What a program may use. CPU time decides, so a busy machine changes no score; `wall_s` (None: ten times the CPU
-    seconds and ten more) only ends programs that wait without end."""
+    """What a program may use. CPU time decides, so a busy machine changes no score. A program that only waits is ended a few
+    seconds after its CPU budget would have been used up; `wall_s` (None: ten times the CPU seconds and ten more) ends whatever
+    else takes no end."""
 
     cpu_s: float = 5.0
     wall_s: float | None = None

@@ -37,6 +37,7 @@ Live = Callable[
 _BLANKS = 4  # processes that wait: two jobs' worth
 _MOST_FILES = 2000  # in the work folder
 _TICK = 0.05  # seconds between looks at what a job has used
+_IDLE_S, _STIR_S = 3.0, 0.005  # a job that uses no CPU time for so much longer than its budget only waits
 
 
 class Blank(NamedTuple):
@@ -119,9 +120,14 @@ def _wait(children, ends, cpu_s: float, deadline: float, control: socket.socket,
         poller.register(fd, select.POLLIN)
     poller.register(control.fileno(), select.POLLRDHUP)
     last = children[-1][0]
+    used, since = 0.0, time.monotonic()  # CPU seconds of all, and when they last changed
     while last not in ends:
-        left = deadline - time.monotonic()
-        if left <= 0:
+        now = time.monotonic()
+        left = deadline - now
+        total = sum(_cpu_s_of(pid) for pid, _ in children if pid not in ends) if ticks else 0.0
+        if abs(total - used) > _STIR_S:  # less, if one of them has ended
+            used, since = total, now
+        if left <= 0 or now - since > cpu_s + _IDLE_S:
             why = "wall"
         elif ticks and _files_in(work) > _MOST_FILES:
             why = "files"
