@@ -84,7 +84,8 @@ def open_copy():
     shutil.copytree(
         source / "tools" / "sandbox", package / "tools" / "sandbox", ignore=shutil.ignore_patterns("__pycache__")
     )
-    shutil.copy(source / "errors.py", package)
+    for module in ("errors.py", "files.py"):
+        shutil.copy(source / module, package)
     for init in (package, package / "tools"):
         (init / "__init__.py").touch()
     subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
@@ -101,7 +102,8 @@ def with_wasmtime(python: str, folder: Path) -> str:
         folder / "cache" / "llm-marl-envs",
         ignore=lambda at, names: set(names) - {"python.wasm"},
     )
-    shutil.copytree(Path(importlib.import_module("wasmtime").__file__ or "").parent, packages / "wasmtime")
+    for name in ("wasmtime", "platformdirs"):
+        shutil.copytree(Path(importlib.import_module(name).__file__ or "").parent, packages / name)
     subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
     return str(folder / "env" / "bin" / "python")
 
