@@ -71,7 +71,6 @@ def _braced(argument: str) -> str:
 _JOINED = re.compile(
     r"\\(?:text|mbox|mathrm)\s*\{\s*,?\s*(?:or|and)\s*,?\s*\}|\\(?:lor|vee|quad|qquad)\b|\b(?:or|and)\b|,|;"
 )
-_ALTERNATIVE = re.compile(r"\\(?:text|mbox|mathrm)\s*\{\s*,?\s*or\s*,?\s*\}|\\(?:lor|vee)\b|\bor\b")
 _NAMED = re.compile(r"\s*\$?\s*([A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?\s*=\s*([^=]+?)\s*\$?\s*")
 
 
@@ -84,11 +83,6 @@ def solutions(text: str) -> list[str]:
     if not all(named) or len({found[1] for found in named if found}) != 1:
         return []
     return [found[2] for found in named if found]
-
-
-def is_choice(text: str) -> bool:
-    """Whether an answer joins parts by "or"."""
-    return _ALTERNATIVE.search(text) is not None
 
 
 # Intervals: "x<3" and "-2 \le x < 5".

@@ -127,11 +127,12 @@ def _marked(text: str) -> tuple[list[str], str]:
         inside = i % 2 == 1
         if inside and _negated(parts[i - 1]):
             return [], "negated"
-        for box in final_boxes(part):
+        boxes = final_boxes(part)
+        for box in boxes:
             if box.content is None or _negated(part[max(0, box.start - 40) : box.start]):
                 return [], "boxed is not closed" if box.content is None else "negated"
             answers.append(_STYLE.sub("", box.content))
-        if inside and not final_boxes(part):
+        if inside and not boxes:
             answers.append(part)
     return answers, ""
 
