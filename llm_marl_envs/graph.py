@@ -11,12 +11,13 @@ another agent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Spawn, Stop, UseTool
+from llm_marl_envs.quotes import SHORT, Said, Sayings, Shown, parts_of
 from llm_marl_envs.session import Event, Reply
 from llm_marl_envs.task import Question, Score
 
@@ -32,7 +33,6 @@ _TYPE_OF: dict[str, EventType] = {
     "aggregate": "aggregate",
 }
 CALLS = frozenset(_TYPE_OF.values())  # the events in which an agent speaks
-SHORT = 8  # a shorter text counts as read only if no earlier prompt contains it
 
 
 @dataclass(slots=True)
@@ -155,55 +155,6 @@ def graph_of(
     return builder.graph(answer)
 
 
-class _Said(NamedTuple):
-    """A text that others may read: its event, its author, the whole text if it may be quoted, and its parts."""
-
-    number: int
-    agent: str
-    whole: str
-    parts: frozenset[str]
-
-
-class _Sayings:
-    """What has been said, found by what a prompt holds of it: in time that grows with the prompt, not with all that was said."""
-
-    def __init__(self) -> None:
-        self.all: list[_Said] = []
-        self.by_part: dict[str, list[int]] = {}
-        self.by_start: dict[
-            str, list[int]
-        ] = {}  # the beginnings of texts that may be quoted, SHORT characters or all of fewer
-
-    def add(self, said: _Said) -> None:
-        place = len(self.all)
-        self.all.append(said)
-        for part in said.parts:
-            self.by_part.setdefault(part, []).append(place)
-        if said.whole:
-            self.by_start.setdefault(said.whole[:SHORT], []).append(place)
-
-    def read_in(self, prompt: str, parts: frozenset[str]) -> list[tuple[int, str]]:
-        """(event, author) of all that a prompt with these parts holds, in order."""
-        places = {place for part in parts for place in self.by_part.get(part, ())}
-        for size in {len(start) for start in self.by_start} if len(self.by_start) > SHORT else ():
-            held = {prompt[i : i + size] for i in range(len(prompt) - size + 1)}
-            for start in held & self.by_start.keys():
-                places |= {place for place in self.by_start[start] if self.all[place].whole in prompt}
-        if len(self.by_start) <= SHORT:
-            for start, where in self.by_start.items():
-                places |= {place for place in where if start in prompt and self.all[place].whole in prompt}
-        return [(self.all[place].number, self.all[place].agent) for place in sorted(places)]
-
-
-def _parts(text: str) -> frozenset[str]:
-    """The lines of a text, and the text after a colon in them, if not too short."""
-    found = [text]
-    if "\n" in text or ": " in text:
-        for line in text.split("\n"):
-            found += [line.strip(), line.partition(": ")[2].strip()]
-    return frozenset(part for part in found if len(part) >= SHORT)
-
-
 class _Builder:
     """Events and edges of a session as they grow."""
 
@@ -217,12 +168,9 @@ class _Builder:
         self.wave, self.start = 0, 0.0
         self.gate: int | None = None  # the event that the present wave waited for
         self.slowest: tuple[float, int] | None = None  # of the present wave: how long its slowest call lasts, its end
-        self.prompts: list[str] = []
-        self.said = _Sayings()  # what may be read later
-        self.shown: dict[
-            str, tuple[bool, int]
-        ] = {}  # a short text: whether a prompt holds it, and how many were searched
-        self.saying: list[_Said] = []  # said in the present wave: no agent of this wave can read it
+        self.shown = Shown()
+        self.said = Sayings()  # what may be read later
+        self.saying: list[Said] = []  # said in the present wave: no agent of this wave can read it
         self.last: GraphEvent | None = None  # the latest call's
 
     def add(self, kind: EventType, agent: str, t: float, **more: Any) -> GraphEvent:
@@ -238,11 +186,11 @@ class _Builder:
             prompt_tokens=reply.prompt_tokens, reply_tokens=reply.reply_tokens,
         )  # fmt: skip
         self.take(event, event, reply.seconds)
-        shown, aggregates = _parts(call.prompt), call.kind == "aggregate"
-        for number, agent in self.said.read_in(call.prompt, shown):
+        shown, aggregates = parts_of(call.prompt), call.kind == "aggregate"
+        for number, agent in self.said.held_by(call.prompt, shown):
             if agent != call.agent or self.events[number].type == "tool_result":
                 self.edges[number, event.number] = self.flow(number, aggregates)
-        self.prompts.append(call.prompt)
+        self.shown.add(call.prompt)
         if not call.choices:
             self.saying.append(self.readable(event, reply.text, shown))
 
@@ -300,23 +248,16 @@ class _Builder:
     def lasting(self, seconds: float) -> float:
         return seconds if self.timed else 1.0
 
-    def readable(self, event: GraphEvent, text: str, known: frozenset[str] = frozenset()) -> _Said:
+    def readable(self, event: GraphEvent, text: str, known: Container[str] = ()) -> Said:
         """The parts of a text that, if a later prompt contains them, show that it was read: its lines that its author was not shown,
         or what follows a colon in them. Texts of one or two lines may also be quoted inside a line."""
         whole, agent, number = text.strip(), event.agent, event.number
         if len(whole) < SHORT:
-            new = whole and whole not in self.question and not self.was_shown(whole)
-            return _Said(number, agent, whole if new else "", frozenset())
-        parts = frozenset(part for part in _parts(whole) - known if part not in self.question)
+            new = whole and whole not in self.question and whole not in self.shown
+            return Said(number, agent, whole if new else "", frozenset())
+        parts = frozenset(part for part in parts_of(whole) if part not in known and part not in self.question)
         quotable = whole.count("\n") < 2 and whole not in self.question
-        return _Said(number, agent, whole if quotable else "", parts)
-
-    def was_shown(self, text: str) -> bool:
-        """Whether a prompt so far holds a short text. Each prompt is searched once for it."""
-        found, searched = self.shown.get(text, (False, 0))
-        found = found or any(text in prompt for prompt in self.prompts[searched:])
-        self.shown[text] = found, len(self.prompts)
-        return found
+        return Said(number, agent, whole if quotable else "", parts)
 
     def flow(self, source: int, aggregates: bool) -> EdgeType:
         kind = self.events[source].type

@@ -86,7 +86,9 @@ class Session:
     """Plays one talk: `waiting` says which calls are unanswered, `reply` answers the first of them."""
 
     __slots__ = (
+        "_chats",
         "_got",
+        "_heard",
         "_many",
         "_max_calls",
         "_max_turns",
@@ -118,6 +120,8 @@ class Session:
         self.calls, self.turns, self.tokens, self.seconds = 0, 0, 0, 0.0
         self.stopped: list[str] = []
         self._spawned: tuple[str, ...] = ()
+        self._chats: dict[str, list[tuple[Ask, str]]] = {}  # each agent's conversation
+        self._heard = 0  # events that are in them
         limits = play.limits
         self._metered = limits.tokens is not None or limits.seconds is not None
         self._max_calls = maxsize if limits.calls is None else limits.calls
@@ -168,15 +172,15 @@ class Session:
         return tuple(messages)
 
     def _conversation(self, agent: str) -> list[tuple[Ask, str]]:
-        """What the agent was asked and said since its last ask with `fresh=True`."""
-        chat: list[tuple[Ask, str]] = []
-        for call, reply, _ in reversed(self.events):
-            if type(call) is Ask and call.agent == agent:
+        """What the agent was asked and said since its last ask with `fresh=True`. Each event is looked at once in an episode."""
+        for call, reply, _ in self.events[self._heard :]:
+            if type(call) is Ask:
                 assert reply is not None
-                chat.append((call, reply.text))
-                if call.fresh:
-                    break
-        return chat[::-1]
+                if call.fresh or call.agent not in self._chats:
+                    self._chats[call.agent] = []
+                self._chats[call.agent].append((call, reply.text))
+        self._heard = len(self.events)
+        return self._chats.get(agent, [])
 
     def reply(
         self, text: str, prompt_tokens: int = 0, reply_tokens: int = 0, seconds: float = 0.0, worked: float = 1.0
@@ -261,12 +265,13 @@ class Session:
     def _check_wave(self, wave: tuple[Call, ...]) -> None:
         if not wave:
             raise WorkflowError(f"{self.play.workflow} yielded an empty wave; yield at least one call, or nothing")
+        here = self.agents if len(wave) < 8 else set(self.agents)
         for call in wave:
             if type(call) not in CALLS:
                 raise WorkflowError(
                     f"{self.play.workflow} yielded {call!r}; expected Ask, UseTool, a note or a tuple of calls"
                 )
-            if call.agent not in self.agents:
+            if call.agent not in here:
                 raise WorkflowError(self._absent(call.agent))
         asked = [call.agent for call in wave if type(call) is Ask]
         if len(asked) != len(set(asked)):

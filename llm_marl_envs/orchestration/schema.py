@@ -37,17 +37,26 @@ def view_of(graph: Graph, *, trace_id: str, task_id: str, system: str, topology:
     }
 
 
+_IF_TRUE = (
+    ("from", "origin"), ("to", "to"), ("tool", "tool"), ("human", "human"), ("seconds", "seconds"), ("malformed", "malformed"),
+)  # fmt: skip
+_IF_GIVEN = ("args", "prompt", "text", "worked")
+
+
 def _written(event: GraphEvent) -> dict[str, Any]:
     out: dict[str, Any] = {"id": f"e{event.number}", "t": event.t, "type": event.type, "agent": event.agent}
     if event.wave is not None:
         out["wave"] = event.wave
-    named = {
-        "role": event.agent.rpartition("_")[0], "from": event.origin, "to": event.to, "tool": event.tool, "human": event.human,
-        "seconds": event.seconds, "choices": list(event.choices), "malformed": event.malformed,
-    }  # fmt: skip
-    out |= {name: value for name, value in named.items() if value}
-    given = {"args": event.args, "prompt": event.prompt, "text": event.text, "worked": event.worked}
-    out |= {name: value for name, value in given.items() if value is not None}
+    if role := event.agent.rpartition("_")[0]:
+        out["role"] = role
+    for name, field in _IF_TRUE:
+        if value := getattr(event, field):
+            out[name] = value
+    if event.choices:
+        out["choices"] = list(event.choices)
+    for name in _IF_GIVEN:
+        if (value := getattr(event, name)) is not None:
+            out[name] = value
     if event.text is not None:
         digest = blake2b(event.text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         out["content_ref"] = f"blake2b:{digest}"

@@ -29,7 +29,12 @@ class Box(NamedTuple):
 def boxed(reply: str) -> str | None:
     """The content of a reply's last box, stripped; None if there is none, it is not closed, or it is one of several different
     ones in a list."""
-    contents = {box.content and box.content.strip() for box in final_boxes(spoken(reply))}
+    return common_content(final_boxes(spoken(reply)))
+
+
+def common_content(boxes: tuple[Box, ...]) -> str | None:
+    """The content that all boxes share, stripped; None if there is no box, one is not closed, or they differ."""
+    contents = {box.content and box.content.strip() for box in boxes}
     return contents.pop() if len(contents) == 1 else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llm_marl_envs.reading.boxes import boxed, final_boxes
+from llm_marl_envs.reading.boxes import common_content, final_boxes
 from llm_marl_envs.reading.programs import find_program
 from llm_marl_envs.reading.thinking import spoken
 
@@ -42,8 +42,8 @@ def final_answer(reply: str) -> str | None:
     `Final answer:` line or the last program, in this order. None if it has none of them, or a list of boxes. Graders read
     replies more strictly."""
     said = spoken(reply)
-    if final_boxes(said):
-        return boxed(said) or None
+    if boxes := final_boxes(said):
+        return common_content(boxes) or None
     start = said.rfind("<answer>")
     if start >= 0:
         return tagged(said[start:], "answer")

@@ -139,11 +139,12 @@ def shape(graph: Graph) -> dict[str, float]:
 
 
 def _path(graph: Graph, work: Sequence[GraphEvent]) -> dict[str, float]:
-    count = _longest(graph, dict.fromkeys((event.number for event in work), 1.0))
+    causes = _causes(graph)
+    count = _longest(graph, causes, dict.fromkeys((event.number for event in work), 1.0))
     found = {"critical_path_calls": count}
     total = sum(event.seconds for event in work)
     if total > 0:
-        longest = _longest(graph, {event.number: event.seconds for event in work})
+        longest = _longest(graph, causes, {event.number: event.seconds for event in work})
         found["critical_path_s"] = longest
         found["speed_up"] = total / longest
         width = _widest([(event.t, event.t + event.seconds) for event in work if event.seconds])
@@ -154,16 +155,20 @@ def _path(graph: Graph, work: Sequence[GraphEvent]) -> dict[str, float]:
     return found
 
 
-def _longest(graph: Graph, weights: Mapping[int, float]) -> float:
-    """The weight of the heaviest chain of causes. Edges go forward in time, so one pass in the events' order suffices; temporal
-    edges only give the order of the record, so they do not count."""
+def _causes(graph: Graph) -> Mapping[int, Sequence[int]]:
+    """What led to each event. Temporal edges only give the order of the record, so they do not count."""
     before: dict[int, list[int]] = {}
     for source, target, kind in graph.edges:
         if kind != "temporal":
             before.setdefault(target, []).append(source)
+    return before
+
+
+def _longest(graph: Graph, causes: Mapping[int, Sequence[int]], weights: Mapping[int, float]) -> float:
+    """The weight of the heaviest chain of causes. Edges go forward in time, so one pass in the events' order suffices."""
     chain: dict[int, float] = {}
     for event in graph.events:
-        led = max((chain.get(source, 0.0) for source in before.get(event.number, ())), default=0.0)
+        led = max([chain.get(source, 0.0) for source in causes.get(event.number, ())], default=0.0)
         chain[event.number] = weights.get(event.number, 0.0) + led
     return max(chain.values())
 

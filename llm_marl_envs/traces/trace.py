@@ -115,16 +115,21 @@ class Trace:
         self.check_digests()
         if self.spec.version != ENV_VERSION:
             raise OlderRules(self.spec.version, ENV_VERSION)
-        replies = [event.reply for event in self.events if event.reply is not None]
         session = Session(Play(self.spec.make_workflow(), self.question, self.seed, self.limits))
-        same = 0  # events that have been compared
+        wave = session.turns
+        same = self._compare(
+            session, 0
+        )  # events that have been compared: all, wave by wave, so that replay is no longer than the trace
         try:
-            for reply in replies:
-                same = self._compare(session, same)
-                session.reply(*reply)
+            for event in self.events:
+                if event.reply is not None:
+                    session.reply(*event.reply)
+                    if session.turns != wave:
+                        same, wave = self._compare(session, same), session.turns
+        except ReplayMismatch:
+            raise
         except LLMMarlError as bad:
-            if isinstance(bad, ReplayMismatch):
-                raise
+            self._compare(session, same)
             raise ReplayMismatch(f"replay stopped: {bad}", len(session.events)) from bad
         if self.status is Status.FAILED and session.status is None:
             session.fail(self.why)

@@ -85,9 +85,10 @@ class Swarm:
             for worker in [worker for worker in alive if worker not in parts]:
                 yield Stop(worker, by="delegator_0")
             alive = list(parts)
+            team = _names(alive)
             texts = yield from together(
                 *(
-                    self._work(question, worker, alive, parts[worker], inbox.get(worker, []), worker in new)
+                    self._work(question, worker, team, parts[worker], inbox.get(worker, []), worker in new)
                     for worker in alive
                 )
             )
@@ -121,7 +122,7 @@ class Swarm:
         if most == 0:
             return []
         prompt = SPAWN.format(
-            question=question.text, round=round, rounds=self.rounds, alive=", ".join(alive) or "none", most=most
+            question=question.text, round=round, rounds=self.rounds, alive=_names(alive) or "none", most=most
         )
         choices = tuple(map(str, range(most + 1)))
         said = yield Ask("spawner_0", prompt, choices=choices, infoset=(round, len(alive)), kind="decision")
@@ -135,7 +136,7 @@ class Swarm:
 
     def _delegate(self, question: Question, alive: list[str], reports: dict[str, str]) -> Deciding[dict[str, str]]:
         """O2. Returns each worker's part; workers without one are not in it."""
-        prompt = DELEGATE.format(question=question.text, alive=", ".join(alive), reports=_listed(reports))
+        prompt = DELEGATE.format(question=question.text, alive=_names(alive), reports=_listed(reports))
         said = yield Ask("delegator_0", prompt, kind="decision")
         wanted = dict(_PART.findall(said[:20_000]))
         parts = {worker: wanted[worker].strip() for worker in alive if worker in wanted}
@@ -144,14 +145,14 @@ class Swarm:
             parts = dict.fromkeys(alive, "the whole problem")
         return parts
 
-    def _work(self, question: Question, me: str, alive: list[str], part: str, inbox: list[str], new: bool) -> Talk:
+    def _work(self, question: Question, me: str, team: str, part: str, inbox: list[str], new: bool) -> Talk:
         """One worker's round: it may use tools, then reports."""
         letters = "".join(f"{letter}\n" for letter in inbox)
         tools = "".join(f"You may write <{tool}>...</{tool}>. " for tool in self.tools if self.tool_calls)
-        if self.messages and len(alive) > 1:
+        if self.messages and team != me:
             tools += "A line `TO worker_k: ...` is a message. "
         text = "\n".join((question.text, *question.materials))
-        fill = {"me": me, "alive": ", ".join(alive), "question": text, "part": part, "inbox": letters, "tools": tools}
+        fill = {"me": me, "alive": team, "question": text, "part": part, "inbox": letters, "tools": tools}
         said = yield Ask(
             me, (WORK if new else AGAIN).format(**fill, form=question.answer_format), fresh=new, kind="return"
         )
@@ -185,6 +186,17 @@ class Swarm:
                 if target in inbox and target != source:
                     inbox[target].append(f"{source} writes to you: {letter}")
         return inbox
+
+
+def _names(alive: list[str]) -> str:
+    """All names; in a team of more than ten, neighbours as `worker_0 to worker_99`, so that prompts grow with the work alone."""
+    runs: list[list[str]] = []
+    for name in alive:
+        if len(alive) > 10 and runs and int(name[7:]) == int(runs[-1][-1][7:]) + 1:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return ", ".join(run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def _listed(reports: dict[str, str]) -> str:

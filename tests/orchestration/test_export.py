@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from random import Random
 
 import jsonschema
@@ -82,16 +83,29 @@ def test_random_episodes_are_valid_and_their_costs_add_up(episodes):
 def test_who_read_whom_is_what_a_plain_search_finds(monkeypatch):
     """The index of what was said, against looking for every earlier text in every prompt."""
 
-    def read_in(self, prompt, parts):
-        return [
-            (said.number, said.agent)
-            for said in self.all
-            if not parts.isdisjoint(said.parts) or (said.whole and said.whole in prompt)
-        ]
+    def held_by(self, prompt, parts):
+        lines = [(line, "") for line in (prompt, *(line.strip() for line in prompt.split("\n")))]
+        lines += [(after.strip(), before) for before, _, after in (ln.partition(": ") for ln in prompt.split("\n"))]
+        found = set()
+        for said in self._all:
+            for text, whole in [(part, False) for part in said.parts] + [(said.whole, True)] * bool(said.whole):
+                if whole:
+                    start, end = (r"(?<![A-Za-z0-9])" * text[0].isalnum(), r"(?![A-Za-z0-9])" * text[-1].isalnum())
+                    places = [m.start() for m in re.finditer(start + re.escape(text) + end, prompt)]
+                    around = [prompt[:at].rpartition("\n")[2][-100:] for at in places]
+                else:
+                    around = [before for line, before in lines if line == text]
+                if whole:
+                    authors = {s.agent: s.number for s in self._all if text == s.whole}
+                else:
+                    authors = {s.agent: s.number for s in self._all if text in s.parts}
+                named = {agent for agent in authors for before in around if re.search(rf"\b{agent}\b", before)}
+                found |= {(authors[agent], agent) for agent in (named or authors) if around}
+        return sorted(found)
 
     traces = [random_trace(*GRID[number % len(GRID)], number)[0] for number in range(3 * len(GRID))]
     views = [to_orchestration(trace) for trace in traces]
-    monkeypatch.setattr("llm_marl_envs.graph._Sayings.read_in", read_in)
+    monkeypatch.setattr("llm_marl_envs.quotes.Sayings.held_by", held_by)
     assert [to_orchestration(trace) for trace in traces] == views
     assert sum(edge["type"] == "message" for view in views for edge in view["edges"]) > 100
 
