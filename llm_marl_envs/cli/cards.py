@@ -84,7 +84,7 @@ def _family(cls: type) -> str:
     if issubclass(cls, DatasetTask):
         card = cls.card
         problem = cls().read(dict(card.examples[0].row), f"{card.source.name}/example/0")
-        domain = problem.question.domain if problem else ""
+        domain = problem.question.domain if isinstance(problem, Problem) else ""
     else:
         domain = cls().problems("train")[0].question.domain
     return {"math": "mathematics", "qa": "retrieval QA"}.get(domain, domain)
@@ -118,7 +118,7 @@ def _benchmark(cls: type[DatasetTask], card: Card) -> str:
         lines.append(f"- **Notes**: {card.notes}")
     row = "\n".join(f"{field}: {_cut(value)}" for field, value in example.row.items())
     parts = ["\n".join(lines), f"## An invented row\n\n{_fenced(row)}"]
-    if problem is not None:
+    if isinstance(problem, Problem):
         parts.append(f"## What agents see\n\n{_fenced(_seen(problem.question))}")
     parts += [
         f"Replies that score 1:\n\n{_listed(example.right)}",

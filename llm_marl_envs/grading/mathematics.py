@@ -186,7 +186,7 @@ def _aligned(gold: str, answer: str) -> tuple[str, str]:
         gold, answer = value, _named(answer)[1]
     if (values := solutions(gold)) and (theirs := solutions(answer) or _split(answer)) and len(theirs) == len(values):
         gold, answer = ",".join(values), ",".join(solutions(answer) or theirs)
-    elif (values := solutions(answer)) and (len(values) == len(_parts(gold)) or "\\pm" in gold):
+    elif (values := solutions(answer)) and (len(values) == len(parts_of(gold)) or "\\pm" in gold):
         answer = ",".join(values)
     one, other = interval(gold), interval(answer)
     if one and (other or answer.strip(" $")[:1] in ("(", "[", "\\")):
@@ -210,7 +210,17 @@ def _named(text: str) -> tuple[str, str]:
     return "", text
 
 
-def _parts(text: str) -> list[str]:
+def is_plain_number(text: str) -> bool:
+    """Whether a text is one number in digits: `-3`, `1,000`, `7/8`, `\\frac{7}{8}`."""
+    return _SIMPLE.fullmatch(text) is not None
+
+
+def named_value(text: str) -> str:
+    """An answer without the name before it: 3 for `x = 3`."""
+    return _named(text)[1].strip()
+
+
+def parts_of(text: str) -> list[str]:
     """The parts of a list, such as `1,-2`; one for a number with its thousands grouped."""
     return _split(_GROUPED.sub(lambda m: m[0].replace(",", ""), _THIN_COMMA.sub(",", text)))
 
@@ -254,7 +264,7 @@ def _refusal(gold: str, answer: str) -> str:
     if "=" in bare and bare.partition("=")[0] == bare.partition("=")[2]:
         return "an equation that is always true"
     several = "," in bare_gold or ";" in gold or "and" in gold
-    if several and len(_parts(gold)) > len(_parts(answer)) and "\\pm" not in bare:
+    if several and len(parts_of(gold)) > len(parts_of(answer)) and "\\pm" not in bare:
         return "fewer parts than the gold answer"
     return ""
 

@@ -22,7 +22,7 @@ from llm_marl_envs.tasks.families.code import (
     tools_of,
     with_starter,
 )
-from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
+from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example, LeftOut
 
 _TOLERANCE = 1e-6  # what the problems ask for, if their answers are not whole numbers
 
@@ -107,10 +107,10 @@ class APPS(DatasetTask):
     def tools(self) -> Mapping[str, Tool]:
         return tools_of(self, numpy=True)
 
-    def read(self, row: dict[str, Any], id: str) -> Problem | None:
+    def read(self, row: dict[str, Any], id: str) -> Problem | LeftOut:
         text, starter = row["question"], row["starter_code"] or ""
         if not row["input_output"]:
-            return None
+            return LeftOut("it has no tests")
         tests = read_json(row["input_output"], f"{id}: input_output")
         name = tests.get("fn_name") if isinstance(tests, dict) else None
         try:
@@ -120,7 +120,7 @@ class APPS(DatasetTask):
                 f"{id}: expected as many inputs as outputs in input_output, got {row['input_output']!r:.80}"
             ) from None
         if not pairs:
-            return None
+            return LeftOut("it has no tests")
         try:
             checks = tuple(_call(name, *pair) if name else _exchange(*pair) for pair in pairs)
         except TypeError as bad:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_marl_envs.data import DataSource, HubData, load_rows
-from llm_marl_envs.task import Problem, Question
-from llm_marl_envs.tasks.families.dataset import Card, Example
-from llm_marl_envs.tasks.families.mathematics import ANSWER, MathBenchmark, answer_of, text_of
+from llm_marl_envs.task import Problem
+from llm_marl_envs.tasks.families.dataset import Card, Example, LeftOut
+from llm_marl_envs.tasks.families.mathematics import MathBenchmark, answer_of, text_of
 
 CONFIGS = ("en", "cn", "all")
 
@@ -55,6 +55,5 @@ class DapoMath(MathBenchmark):
         hub = dataclasses.replace(source.hub, config=self.config)
         return load_rows(dataclasses.replace(source, hub=hub), split, self.data_dir)
 
-    def read(self, row: dict[str, Any], id: str) -> Problem:
-        question = Question(id, text_of(row, "prompt", id), answer_format=ANSWER)
-        return Problem(question, answer_of(row, "solution", id))
+    def read(self, row: dict[str, Any], id: str) -> Problem | LeftOut:
+        return self.problem(id, text_of(row, "prompt", id), answer_of(row, "solution", id))

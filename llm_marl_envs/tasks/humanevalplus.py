@@ -9,7 +9,7 @@ from typing import Any
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.task import CPU_S, Problem, Score, Tool
 from llm_marl_envs.tasks.families.code import grade_program, tools_of
-from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
+from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example, LeftOut
 from llm_marl_envs.tasks.humaneval import read_prompt
 
 _TEST = """import numpy as np
@@ -85,8 +85,9 @@ class HumanEvalPlus(DatasetTask):
     def tools(self) -> Mapping[str, Tool]:
         return tools_of(self, numpy=True)
 
-    def read(self, row: dict[str, Any], id: str) -> Problem | None:
-        return None if row["task_id"] in BROKEN else read_prompt(row, id)
+    def read(self, row: dict[str, Any], id: str) -> Problem | LeftOut:
+        why = BROKEN.get(row["task_id"])
+        return LeftOut(why) if why else read_prompt(row, id)
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return grade_program(problem.gold, text, kind, self.cpu_s, numpy=True)

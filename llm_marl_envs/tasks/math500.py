@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_marl_envs.data import DataSource, HubData
-from llm_marl_envs.task import Problem, Question
-from llm_marl_envs.tasks.families.dataset import Card, Example
-from llm_marl_envs.tasks.families.mathematics import ANSWER, MathBenchmark, answer_of, text_of
+from llm_marl_envs.task import Problem
+from llm_marl_envs.tasks.families.dataset import Card, Example, LeftOut
+from llm_marl_envs.tasks.families.mathematics import MathBenchmark, answer_of, text_of
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,5 @@ class Math500(MathBenchmark):
         ),
     )
 
-    def read(self, row: dict[str, Any], id: str) -> Problem:
-        question = Question(id, text_of(row, "problem", id), answer_format=ANSWER)
-        return Problem(question, answer_of(row, "answer", id))
+    def read(self, row: dict[str, Any], id: str) -> Problem | LeftOut:
+        return self.problem(id, text_of(row, "problem", id), answer_of(row, "answer", id))

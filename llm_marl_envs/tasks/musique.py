@@ -9,7 +9,7 @@ from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
 from llm_marl_envs.grading.spans import Paragraph
 from llm_marl_envs.task import Problem
-from llm_marl_envs.tasks.families.dataset import Card, Example
+from llm_marl_envs.tasks.families.dataset import Card, Example, LeftOut
 from llm_marl_envs.tasks.families.retrieval_qa import FLASHRAG, METRIC, RetrievalQA, structs_of, text_of, texts_of
 
 
@@ -85,11 +85,11 @@ class MuSiQue(RetrievalQA):
         "scoring `unknown` there would reward a reply that never searches.",
     )
 
-    def read(self, row: dict[str, Any], id: str) -> Problem | None:
+    def read(self, row: dict[str, Any], id: str) -> Problem | LeftOut:
         answerable = row.get("answerable", True)
         if not isinstance(answerable, bool):
             raise DataError(f"{id}: expected true or false as answerable, got {answerable!r:.80}")
-        return super().read(row, id) if answerable else None
+        return super().read(row, id) if answerable else LeftOut("its passages do not answer it")
 
     def answers(self, row: dict[str, Any], id: str) -> tuple[str, ...]:
         aliases = texts_of(row["answer_aliases"], "answer_aliases", id, some=False)

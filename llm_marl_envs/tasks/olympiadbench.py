@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
+from llm_marl_envs.grading.golds import unfair
 from llm_marl_envs.grading.mathematics import grade_math
 from llm_marl_envs.task import Problem, Question, Score
-from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
+from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example, LeftOut
 from llm_marl_envs.tasks.families.mathematics import ANSWER, text_of
 
 SEVERAL = "Give the final answer in \\boxed{}; several answers go into one box, joined by commas."
@@ -67,17 +68,21 @@ class OlympiadBench(DatasetTask):
                 wrong=("\\boxed{12}", "\\boxed{2\\pi}"),
             ),
         ),
-        notes="The hub calls its only split train, although it is a test. The hub's revision is not pinned.",
+        notes="The hub calls its only split train, although it is a test. Problems whose gold answers cannot be graded fairly (only "
+        "in one spelling, or a part or a statement that is always true would do) are left out; `left_out(split)` lists them. The hub's revision is not pinned.",
     )
 
-    def read(self, row: dict[str, Any], id: str) -> Problem:
+    def read(self, row: dict[str, Any], id: str) -> Problem | LeftOut:
         answers = row["final_answer"]
         if not isinstance(answers, list) or not answers or not all(isinstance(a, str) and a.strip() for a in answers):
             raise DataError(f"{id}: expected a list of texts in 'final_answer', got {answers!r:.80}")
         bare = tuple(a.strip().strip("$").strip() for a in answers)
+        tolerances = _tolerances(row.get("error"), len(bare), id)
+        if why := unfair(bare, tolerances):
+            return LeftOut(f"the gold answer {', '.join(bare)!r:.80}: {why}")
         several = len(bare) > 1 or bool(row.get("is_multiple_answer"))
         question = Question(id, text_of(row, "question", id), answer_format=SEVERAL if several else ANSWER)
-        return Problem(question, OlympiadGold(bare, _tolerances(row.get("error"), len(bare), id)))
+        return Problem(question, OlympiadGold(bare, tolerances))
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return grade_math(problem.gold.answers, text, kind, tolerance=problem.gold.tolerances)

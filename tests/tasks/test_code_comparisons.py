@@ -140,6 +140,8 @@ def test_names_that_the_tests_define_are_not_the_programs():
 
 def test_a_row_whose_own_test_is_wrong_is_left_out_and_said():
     task, example = HumanEvalPlus(), HumanEvalPlus.card.examples[0].row
-    assert task.read(example | {"task_id": "HumanEval/32"}, "humanevalplus/test/32") is None
-    assert task.read(example | {"task_id": "HumanEval/33"}, "humanevalplus/test/33") is not None
+    assert task.read(example | {"task_id": "HumanEval/32"}, "humanevalplus/test/32").why.startswith("its test")
+    assert (
+        task.read(example | {"task_id": "HumanEval/33"}, "humanevalplus/test/33").question.id == "humanevalplus/test/33"
+    )
     assert "HumanEval/32 (its test unpacks" in HumanEvalPlus.card.notes

@@ -26,6 +26,7 @@ from llm_marl_envs.protocol import Ask, Roster, UseTool
 from llm_marl_envs.session import Play, Session, Status
 from llm_marl_envs.task import Question
 from llm_marl_envs.tasks.families import code
+from llm_marl_envs.tasks.families.dataset import LeftOut
 from llm_marl_envs.tasks.livecodebench import unpack_tests
 from llm_marl_envs.tools.sandbox import SandboxUnavailable
 from llm_marl_envs.workflows.eval_opt import EvalOpt
@@ -231,8 +232,8 @@ def test_apps_leaves_out_what_has_no_tests_and_refuses_what_makes_no_sense():
     from llm_marl_envs.tasks.apps import APPS
 
     task = APPS()
-    assert task.read(apps_row() | {"input_output": ""}, "apps/train/0") is None
-    assert task.read(apps_row(inputs=[], outputs=[]), "apps/train/0") is None
+    assert task.read(apps_row() | {"input_output": ""}, "apps/train/0") == LeftOut("it has no tests")
+    assert task.read(apps_row(inputs=[], outputs=[]), "apps/train/0") == LeftOut("it has no tests")
     for bad in (
         "{",
         "[]",

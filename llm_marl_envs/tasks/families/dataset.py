@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 from llm_marl_envs.data import DataSource, load_rows
 from llm_marl_envs.errors import UnknownName
@@ -40,6 +42,12 @@ class Example:
     wrong: tuple[str, ...]
 
 
+class LeftOut(NamedTuple):
+    """A row that is no problem: one without an answer, or with one that cannot be graded fairly."""
+
+    why: str
+
+
 @dataclass(frozen=True)
 class DatasetTask:
     """A task whose rows come from the hub or a local folder. A subclass has a `card`, reads a row and grades a text."""
@@ -57,21 +65,28 @@ class DatasetTask:
         return tuple(self.card.splits)
 
     def problems(self, split: str) -> Sequence[Problem]:
-        if split not in self.card.splits:
-            raise UnknownName(f"split of {self.card.source.name}", split, self.card.splits)
-        return _problems(self, os.environ.get("LLM_MARL_DATA"), split)
+        return _problems(self, os.environ.get("LLM_MARL_DATA"), split)[0]
+
+    def left_out(self, split: str) -> Mapping[str, str]:
+        """The rows of a split that are no problems: id -> why."""
+        return _problems(self, os.environ.get("LLM_MARL_DATA"), split)[1]
 
     def rows(self, split: str) -> list[dict[str, Any]]:
         """The rows of a split as they are in the data set."""
         return load_rows(self.card.source, split, self.data_dir)
 
-    def read(self, row: dict[str, Any], id: str) -> Problem | None:
-        """A row as a problem; None leaves the row out (say why in the card). Raises DataError for a malformed row."""
+    def read(self, row: dict[str, Any], id: str) -> Problem | LeftOut:
+        """A row as a problem, or why it is none (say it in the card, too). Raises DataError for a malformed row."""
         raise NotImplementedError
 
 
 @functools.lru_cache(maxsize=64)
-def _problems(task: DatasetTask, shared: str | None, split: str) -> tuple[Problem, ...]:
-    name = task.card.source.name
-    read = (task.read(row, f"{name}/{split}/{i}") for i, row in enumerate(task.rows(split)))
-    return tuple(problem for problem in read if problem is not None)
+def _problems(task: DatasetTask, shared: str | None, split: str) -> tuple[tuple[Problem, ...], Mapping[str, str]]:
+    if split not in task.card.splits:
+        raise UnknownName(f"split of {task.card.source.name}", split, task.card.splits)
+    ids = (f"{task.card.source.name}/{split}/{i}" for i in itertools.count())
+    read = {id: task.read(row, id) for row, id in zip(task.rows(split), ids, strict=False)}
+    return (
+        tuple(problem for problem in read.values() if isinstance(problem, Problem)),
+        MappingProxyType({id: row.why for id, row in read.items() if isinstance(row, LeftOut)}),
+    )

@@ -7,11 +7,12 @@ from numbers import Rational
 from typing import Any
 
 from llm_marl_envs.errors import DataError
+from llm_marl_envs.grading.golds import unfair
 from llm_marl_envs.grading.mathematics import grade_math
 from llm_marl_envs.grading.number_score import grade_number
 from llm_marl_envs.grading.numbers import parse_number
 from llm_marl_envs.task import Problem, Question, Score
-from llm_marl_envs.tasks.families.dataset import DatasetTask
+from llm_marl_envs.tasks.families.dataset import DatasetTask, LeftOut
 
 NUMBER = "Give the final answer, a number, in \\boxed{}."
 ANSWER = "Give the final answer in \\boxed{}."
@@ -50,7 +51,13 @@ class NumberBenchmark(DatasetTask):
 
 @dataclass(frozen=True)
 class MathBenchmark(DatasetTask):
-    """A benchmark whose answers are expressions, graded by value in any form."""
+    """A benchmark whose answers are expressions, graded by value in any form. Problems whose gold answers cannot be graded fairly
+    are left out (`grading.golds`; `left_out(split)` lists them)."""
+
+    def problem(self, id: str, question: str, answer: str) -> Problem | LeftOut:
+        if why := unfair((answer,), (None,)):
+            return LeftOut(f"the gold answer {answer!r:.80}: {why}")
+        return Problem(Question(id, question, answer_format=ANSWER), answer)
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return grade_math(problem.gold, text, kind)

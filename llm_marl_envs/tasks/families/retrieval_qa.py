@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeGuard, get_args
 from llm_marl_envs.errors import ConfigError, DataError
 from llm_marl_envs.grading.spans import Gold, Metric, Paragraph, grade_span
 from llm_marl_envs.task import WHERE, Problem, Question, Score, Tool
-from llm_marl_envs.tasks.families.dataset import DatasetTask
+from llm_marl_envs.tasks.families.dataset import DatasetTask, LeftOut
 from llm_marl_envs.tools.search import search_tools
 
 ANSWER_FORMAT = "Write the answer once, in as few words as possible (a name, a date, a number, yes or no), inside <answer> and </answer>."
@@ -64,7 +64,7 @@ class RetrievalQA(DatasetTask):
         """The paragraphs that come with a row, each with whether it supports the answer."""
         return []
 
-    def read(self, row: dict[str, Any], id: str) -> Problem | None:
+    def read(self, row: dict[str, Any], id: str) -> Problem | LeftOut:
         question = text_of(row, "question", id)
         if "golden_answers" in row:
             answers, original = texts_of(row["golden_answers"], "golden_answers", id), row.get("metadata")
