@@ -184,10 +184,11 @@ def _aligned(gold: str, answer: str) -> tuple[str, str]:
     name, value = _named(gold)
     if name and ("=" not in answer or _named(answer)[0] == name):
         gold, answer = value, _named(answer)[1]
-    if (values := solutions(gold)) and (theirs := solutions(answer) or _split(answer)) and len(theirs) == len(values):
-        gold, answer = ",".join(values), ",".join(solutions(answer) or theirs)
-    elif (values := solutions(answer)) and (len(values) == len(parts_of(gold)) or "\\pm" in gold):
-        answer = ",".join(values)
+    wanted, found = solutions(gold), solutions(answer)
+    if wanted and len(wanted) == len(theirs := found or _split(answer)):
+        gold, answer = ",".join(wanted), ",".join(theirs)
+    elif found and (len(found) == len(parts_of(gold)) or "\\pm" in gold):
+        answer = ",".join(found)
     one, other = interval(gold), interval(answer)
     if one and (other or answer.strip(" $")[:1] in ("(", "[", "\\")):
         gold, answer = one, other or answer
