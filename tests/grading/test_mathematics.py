@@ -315,7 +315,7 @@ def test_a_slow_comparison_is_the_replys_fault_unless_the_gold_is_slow(monkeypat
     assert asked == [("x+y", "x+z"), ("x+y", "x+y")]
 
 
-@sizes("count", 100, 10_000)
+@sizes("count", 40, 10_000)
 def test_eight_threads_grade_as_one(count):
     items = [(gold, f"\\boxed{{{answer}}}") for _, gold, answer in pairs(count, seed=5)]
     serial = [grade_math(*item) for item in items]
