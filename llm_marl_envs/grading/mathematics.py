@@ -207,7 +207,7 @@ def _named(text: str) -> tuple[str, str]:
     """The name before the value ("" if there is none), and the value: `x_{\\max} = 3` is ("x_{\\max}", "3")."""
     left, equals, right = text.partition("=")
     if equals and "=" not in right and right.strip(" $") and _NAME.fullmatch(left.strip().strip("$").strip()):
-        return _normal(left), right
+        return _normal(left).replace("\\max", "max").replace("\\min", "min"), right
     return "", text
 
 

@@ -34,7 +34,7 @@ RIGHT = [
     # solutions, names, intervals
     ("1,-2", "\\boxed{a=1 \\text{ or } a=-2}"), ("x=1,x=2", "\\boxed{x=1 \\text{ or } x=2}"), ("2,3", "\\boxed{x_1 = 2, x_2 = 3}"),
     ("x=\\pm 2", "\\boxed{x = 2 \\text{ or } x = -2}"), ("1,2", "\\boxed{1 \\text{ and } 2}"), ("221,$8", "\\boxed{221,8}"),
-    ("m_{\\max }=n^{2}-n-1", "\\boxed{n^2-n-1}"), ("m_{\\max }=n^{2}-n-1", "\\boxed{m_{\\max}=n^2-n-1}"), ("N=n", "\\boxed{N=n}"), ("N=n", "\\boxed{n}"),
+    ("m_{\\max }=n^{2}-n-1", "\\boxed{n^2-n-1}"), ("m_{\\max }=n^{2}-n-1", "\\boxed{m_{\\max}=n^2-n-1}"), ("m_{\\max }=n^{2}-n-1", "\\boxed{m_{max}=n^2-n-1}"), ("N=n", "\\boxed{N=n}"), ("N=n", "\\boxed{n}"),
     ("f(x)=x^2", "\\boxed{x^2}"), ("x<3", "\\boxed{(-\\infty,3)}"), ("(0,\\infty)", "\\boxed{x>0}"), ("(-2,1)", "\\boxed{-2<x<1}"),
     ("[2,5)", "\\boxed{2 \\leq x < 5}"), ("x\\ge 2", "\\boxed{[2,\\infty)}"), ("x \\le 3", "\\boxed{x ≤ 3}"), ("0<x<1", "\\boxed{1 > x > 0}"),
 ]  # fmt: skip
