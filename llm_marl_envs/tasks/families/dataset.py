@@ -57,8 +57,8 @@ class DatasetTask:
         return tuple(self.card.splits)
 
     def problems(self, split: str) -> Sequence[Problem]:
-        if split not in self.card.splits:
-            raise UnknownName(f"split of {self.card.source.name}", split, self.card.splits)
+        if split not in self.splits:
+            raise UnknownName(f"split of {self.card.source.name}", split, self.splits)
         return _problems(self, os.environ.get("LLM_MARL_DATA"), split)
 
     def rows(self, split: str) -> list[dict[str, Any]]:
