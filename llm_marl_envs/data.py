@@ -137,11 +137,15 @@ def _parquet_files(data_dir: Path, source: DataSource, split: str) -> Sequence[P
     theirs = source.hub.splits.get(split, split)
 
     def shards(*folders: str) -> Sequence[Path]:
-        patterns = (data_dir / folder / name for folder in folders for name in (f"{theirs}-*.parquet", f"{theirs}.parquet"))
+        patterns = (
+            data_dir / folder / name for folder in folders for name in (f"{theirs}-*.parquet", f"{theirs}.parquet")
+        )
         return next((found for p in patterns if (found := sorted(p.parent.glob(p.name)))), ())
 
     parts = [shards(f"{source.name}/{config}") for config in source.hub.configs]
-    return shards(source.name, f"{source.name}/data") or ([path for part in parts for path in part] if all(parts) else ())
+    return shards(source.name, f"{source.name}/data") or (
+        [path for part in parts for path in part] if all(parts) else ()
+    )
 
 
 def _rows_of_parquet(path: Path) -> Iterator[tuple[str, Any]]:

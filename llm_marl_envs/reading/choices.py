@@ -103,11 +103,15 @@ _AT = re.compile(
 _LETTER = r"(?:\([A-Ja-j]\)|[B-HJ](?![\w'’])|[AI](?![\w'’]|\s+(?!(?:or|and|nor)\b)[a-z]))"
 _JOINER = r"\b(?:or|and|nor|versus|vs|maybe|perhaps|possibly|probably|even|also|alternatively|else|either|both|option|choice|answer)\b"
 _LISTED = re.compile(
-    rf"(?:[^\S\n]|[,;/|&+=<>)\]–—-]|(?i:{_JOINER}))*{_LETTER}|[.:][^\S\n]*\(?[A-J]\)?[^\S\n]*(?:[.,;:)]|$)", re.MULTILINE
+    rf"(?:[^\S\n]|[,;/|&+=<>)\]–—-]|(?i:{_JOINER}))*{_LETTER}|[.:][^\S\n]*\(?[A-J]\)?[^\S\n]*(?:[.,;:)]|$)",
+    re.MULTILINE,
 )
 _LISTED_BEFORE = re.compile(rf"{_LETTER}\s*(?i:\b(?:or|and|nor)\b|[/|&])[\s$*\\(]*\Z")
 _SEPARATED = re.compile(r"[^\S\n]*(?:[.():,;=]|[–—-][^\S\n]|->|→|\n|\Z)")
-_REASON = re.compile(r"\s*,?\s*(?:because|since|as|due|given|for|which|where|with|by|is\s+(?:the\s+)?(?:correct|right|best|answer))\b", re.IGNORECASE)
+_REASON = re.compile(
+    r"\s*,?\s*(?:because|since|as|due|given|for|which|where|with|by|is\s+(?:the\s+)?(?:correct|right|best|answer))\b",
+    re.IGNORECASE,
+)
 _HEDGED = re.compile(r"(?i)\b(?:or|nor|but|if|unless|either|neither|both|maybe|perhaps|possibly|however|alternatively|although)\b|\?")  # fmt: skip
 _DENIED = re.compile(
     r"(?i)[^\w(]*(?:(?:is|was|are|seems?|looks?|can|could|must|would)(?:\s+be)?)?\s*"
@@ -212,7 +216,7 @@ _NOT = re.compile(r"(?i)\s*(?:\w+ly\s+)?(?:not|never|neither)\b")
 _SEVERAL = re.compile(r"(?i)\s*(?:either|both|any|all|one)\b")
 _DOUBTED = re.compile(r"(?i)\b(?:not|never|cannot|if|whether|unless|suppose|supposing|assume|assuming|doubt|neither|nor|why|wrong|unlikely|deny)\b|n['’]t\b")  # fmt: skip
 _WORDS_BETWEEN = re.compile(r"(?i)[^\W\d_]+")
-_NO_PROSE = frozenset("or and the a also maybe perhaps possibly alternatively either else final correct right best my so is".split())  # fmt: skip
+_NO_PROSE = frozenset(["or", "and", "the", "a", "also", "maybe", "perhaps", "possibly", "alternatively", "either", "else", "final", "correct", "right", "best", "my", "so", "is"])  # fmt: skip
 
 
 def _of_claims(near: str, options: Sequence[str]) -> Choice | None:
@@ -279,7 +283,7 @@ def _of_lines(near: str, options: Sequence[str], whole: bool) -> Choice | None:
     rest = at.string[at.end() :]
     if at["small"] and rest[:1] != ")":
         return None
-    initial = at["capital"] and (at["capital"] in "AI" or rest[:1] == "." and not rest[1:].lstrip()[:1].isupper())
+    initial = at["capital"] and (at["capital"] in "AI" or (rest[:1] == "." and not rest[1:].lstrip()[:1].isupper()))
     if initial and rest[:1] in ".:" and not _REASON.match(rest[1:]):  # A. Smith, C. elegans
         return None
     return Choice(_letter(at), "the only line")
@@ -292,4 +296,4 @@ def _mark(line: str, options: Sequence[str]) -> str | None:
     if at is None or not _exists(at, options) or (at["small"] and line[at.end() :][:1] != ")"):
         return None
     said = line[at.end() :].strip(" \t.):,–—-")
-    return _letter(at) if not said or (_SEPARATED.match(line[at.end() :]) or at["dressed"]) and _by_text(said, options) == _letter(at) else None  # fmt: skip
+    return _letter(at) if not said or ((_SEPARATED.match(line[at.end() :]) or at["dressed"]) and _by_text(said, options) == _letter(at)) else None  # fmt: skip

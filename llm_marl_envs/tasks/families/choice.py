@@ -16,7 +16,9 @@ from llm_marl_envs.tasks.families.dataset import DatasetTask
 
 ANSWER_FORMAT = "Exactly one option is right. Give its letter in \\boxed{}."
 METRIC = "the reply chooses the right option, and no other, by its letter or its whole text"
-DUPLICATES = "Rows in which another option has the same text as the right one are left out, for then two letters are right."
+DUPLICATES = (
+    "Rows in which another option has the same text as the right one are left out, for then two letters are right."
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ _ONE = r"\(?(?:option\s+|choice\s+|answer\s+)?\(?\b[A-J]\b\)?"
 _NAMED = re.compile(
     rf"\W*(?:(?i:both|either|neither|only|all\s+of|options?|choices?|answers?)\s+)*{_ONE}"
     rf"(?:\s*(?:,|&|/|(?i:,?\s*\b(?:and|or|nor|but\s+not)\b))\s*{_ONE})+(?:\s+(?i:only|both|alone|are.*|is.*))?\W*"
-    rf"|\W*(?i:only\s+)?(?i:option|choice|answer)\s+\(?[A-J]\)?\W*(?i:only|alone|above|below)?\W*",
+    rf"|\W*(?i:only\s+|options?\s+|choices?\s+|answers?\s+)+{_ONE}\W*(?i:only|alone|above|below)?\W*|\W*{_ONE}\s+(?i:only|alone)\W*",
     re.DOTALL,
 )
 
