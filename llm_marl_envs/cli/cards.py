@@ -100,7 +100,7 @@ def _sizes(name: str) -> dict[str, int]:
 
 def _benchmark(cls: type[DatasetTask], card: Card) -> str:
     source, hub = card.source, card.source.hub
-    configs = " and ".join(f"`{config}`" for config in hub.configs if config)
+    configs = ", ".join(f"`{config}`" for config in hub.configs if config)
     pinned = f"revision `{hub.revision}`" if hub.revision != "main" else "revision `main`, not pinned"
     places = [f"`{place}.jsonl[.gz]`" for split in card.splits for places in source.places(split) for place in places]
     example = card.examples[0]

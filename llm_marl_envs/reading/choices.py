@@ -63,13 +63,18 @@ def read_choice(reply: str | None, options: Sequence[str]) -> Choice:
     if letter := _meant(text, options, alone=True):
         return Choice(letter, "the whole reply")
     near = _plain(text[-_TAIL:])
-    found = _of_claims(near, options) or _of_lines(near, options, len(text) <= _TAIL)
-    return found or Choice(None, "no option is chosen")
+    claimed, written = _of_claims(near, options), _of_lines(near, options, len(text) <= _TAIL)
+    if claimed and claimed.letter and written and written.letter and written.letter != claimed.letter:
+        return Choice(None, "two different answers")
+    return claimed or written or Choice(None, "no option is chosen")
 
 
 # Texts in one notation: `**B**`, `$\text{(b)}$`, `"B"` and full-width letters are `(B)`.
 _WIDE = {0xFF01 + i: 0x21 + i for i in range(94)} | {0x3000: " ", 0x3002: "."}
-_OPEN, _CLOSE = r"(?:\\(?:text|math)[a-z]*\s?\{|\\[(\[]|[*_`$\"'“‘{\[<])", r"(?:\\[)\]]|[*_`$\"'”’}\]>])"
+_OPEN, _CLOSE = (
+    r"(?:\\(?:text|math|mbox|underline)[a-z]*\s?\{|\\[(\[{]|[*_`$\"'“‘{\[<])",
+    r"(?:\\[)\]}]|[*_`$\"'”’}\]>])",
+)
 _DRESSED = re.compile(rf"(?<![\w\\]){_OPEN}{{1,6}}\s?\(?([A-Za-z])\)?[.:]?\s?{_CLOSE}{{1,6}}(?!\w)")
 _STYLE = re.compile(r"\\(?:text|math|mbox)[a-z]*\s?\{([^{}]*)\}")
 _SIGNS = re.compile(r"\*+|`+|\$|\\[()\[\]]|\\[,;:! ]")
@@ -100,14 +105,14 @@ _AT = re.compile(
     r"\s*(?:(?i:(?:the\s+)?(?:option|choice|letter|alternative))\s*:?\s*)?"
     r"(?:\(\s?(?P<dressed>[A-Za-z])\s?\)|(?P<capital>[A-Z])(?![\w'’])|(?P<small>[a-z])(?=\)|[.:]?\s*(?:\n|\Z)))"
 )
-_LETTER = r"(?:\([A-Ja-j]\)|[B-HJ](?![\w'’])|[AI](?![\w'’]|\s+(?!(?:or|and|nor)\b)[a-z]))"
+_LETTER = r"(?:\([A-Ja-j]\)|\b[a-j]\)|[B-HJ](?![\w'’])|[AI](?![\w'’]|\s+(?!(?:or|and|nor)\b)[a-z]))"
 _JOINER = r"\b(?:or|and|nor|versus|vs|maybe|perhaps|possibly|probably|even|also|alternatively|else|either|both|option|choice|answer)\b"
 _LISTED = re.compile(
     rf"(?:[^\S\n]|[,;/|&+=<>)\]–—-]|(?i:{_JOINER}))*{_LETTER}|[.:][^\S\n]*\(?[A-J]\)?[^\S\n]*(?:[.,;:)]|$)",
     re.MULTILINE,
 )
 _LISTED_BEFORE = re.compile(rf"{_LETTER}\s*(?i:\b(?:or|and|nor)\b|[/|&])[\s$*\\(]*\Z")
-_SEPARATED = re.compile(r"[^\S\n]*(?:[.():,;=]|[–—-][^\S\n]|->|→|\n|\Z)")
+_SEPARATED = re.compile(r"[^\S\n]*(?:[.():,;=]|!(?=\s|\Z)|[–—-][^\S\n]|->|→|\n|\Z)")
 _REASON = re.compile(
     r"\s*,?\s*(?:because|since|as|due|given|for|which|where|with|by|is\s+(?:the\s+)?(?:correct|right|best|answer))\b",
     re.IGNORECASE,
@@ -115,7 +120,7 @@ _REASON = re.compile(
 _HEDGED = re.compile(r"(?i)\b(?:or|nor|but|if|unless|either|neither|both|maybe|perhaps|possibly|however|alternatively|although)\b|\?")  # fmt: skip
 _DENIED = re.compile(
     r"(?i)[^\w(]*(?:(?:is|was|are|seems?|looks?|can|could|must|would)(?:\s+be)?)?\s*"
-    r"(?:not\b|n['’]t\b|cannot\b|wrong|incorrect|false|impossible|unlikely|ruled|eliminated|excluded|too\b)"
+    r"(?:not\b(?!\s+(?:option\s+)?\(?[A-Ja-j]\b)|n['’]t\b|cannot\b|wrong|incorrect|false|impossible|unlikely|ruled|eliminated|excluded|too\b)"
 )
 _NOT_BEFORE = re.compile(
     r"(?i)(?:\b(?:not|never|cannot|neither|nor|instead\s+of|rather\s+than)|n['’]t|≠|\\neq?)"
@@ -129,7 +134,7 @@ def _settled(at: re.Match[str], options: Sequence[str]) -> bool:
     line = rest.partition("\n")[0]
     if not at["dressed"] and not _SEPARATED.match(rest):
         return bool(_REASON.match(line))
-    said = line.lstrip(" \t.):,;=>→–—-")
+    said = line.lstrip(" \t.!):,;=>→–—-")
     if not said.strip(". "):
         return not _LISTED.match(rest)
     if named := _by_text(said, options):
@@ -154,7 +159,7 @@ _TITLE = re.compile(r"(?i)\W*(?:(?:so|thus|hence|therefore)\b,?\s*)?(?:the\s+|my
 
 def _meant(text: str, options: Sequence[str], alone: bool = False) -> str | None:
     """The option that a whole text names, such as what is in a box. `alone`: a small letter must be in brackets."""
-    text = _plain(text).strip().strip("#>_").strip()
+    text = " ".join(_plain(text).split()).strip("#>_ ")
     if not alone:
         text = _TITLE.sub("", text, count=1)
         text = re.sub(r"\A[a-j](?=[.):]|\Z)", lambda small: small[0].upper(), text)
@@ -206,12 +211,13 @@ def _unsaid(text: str, box: Box) -> str:
 
 # Rule 3.
 _CLAIM = re.compile(
-    r"\b(?i:(?:answer|choice|option|selection)(?:\s+(?:to|for)\s+[^.\n:]{1,40}?)?"
-    r"(?:\s*\(s\))?\s*(?:(?:is|was|must be|should be|has to be)\b\s*:?|:|=|→|->))"
+    r"\b(?i:(?:answer|ans|choice|option|selection|letter|solution)(?:\s+(?:to|for)\s+[^.\n:]{1,40}?|,[^,.\n]{1,20},)?"
+    r"(?:\s*\(s\))?\s*(?:\b(?:is|was|must be|should be|has to be)\b\s*:?|:|=|→|->))"
     r"|\b(?:I|[Ww]e)(?:['’]ll|\s+will|\s+would|['’]d)?\s+(?:choose|pick|select|go\s+with|opt\s+for|answer)(?:\s+with)?\b:?"
-    r"|(?P<right>(?:(?i:\b(?:option|choice)\s+))?(?:\([A-Za-z]\)|\b[A-J]))(?=\s+is\s+(?:the\s+)?(?:correct|right|best)\b)"
+    r"|(?P<right>(?:(?i:\b(?:option|choice)\s+))?(?:\([A-Za-z]\)|\b[A-J]))(?=\s+is\s+(?:the\s+)?(?:correct|right|best|answer)\b)"
+    r"|\b(?:is|matches|corresponds\s+to)(?=\s+(?i:option|choice)\s+\(?[A-J])"
 )
-_SURE = re.compile(r"(?i)\s*(?:(?:probably|most|likely|clearly|therefore|thus|indeed|definitely|certainly|simply|just|then|hence|obviously|surely|actually|that)\b,?\s*)*")  # fmt: skip
+_SURE = re.compile(r"(?i)\s*(?:(?:probably|most|likely|clearly|therefore|thus|indeed|definitely|certainly|simply|just|then|hence|obviously|surely|actually|that)\b,?\s*|,\s*[^,.\n]{1,20},\s*)*")  # fmt: skip
 _NOT = re.compile(r"(?i)\s*(?:\w+ly\s+)?(?:not|never|neither)\b")
 _SEVERAL = re.compile(r"(?i)\s*(?:either|both|any|all|one)\b")
 _DOUBTED = re.compile(r"(?i)\b(?:not|never|cannot|if|whether|unless|suppose|supposing|assume|assuming|doubt|neither|nor|why|wrong|unlikely|deny)\b|n['’]t\b")  # fmt: skip
@@ -255,8 +261,9 @@ def _claimed(near: str, claim: re.Match[str], options: Sequence[str]) -> tuple[s
     line = near[start:].lstrip().partition("\n")[0]
     if at and exists and (_settled(at, options) if not claim["right"] else not _LISTED_BEFORE.search(before)):
         return _letter(at), "chosen", end
-    if not claim["right"] and (named := _by_text(line, options)):
-        return named, "chosen", start + len(line)
+    for said in (line, re.split(r"(?<=\w)[.](?=\s)", line)[0]) if not claim["right"] else ():
+        if named := _by_text(said, options):
+            return named, "chosen", start + len(said)
     if at is None:
         return "", "several" if _SEVERAL.match(line) and re.search(_LETTER, line) else "", end
     english = at["capital"] in ("A", "I") and re.match(r"\s+[a-z]", near[end:]) and not _LISTED.match(near, end)

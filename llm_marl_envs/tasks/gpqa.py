@@ -55,8 +55,8 @@ class GPQA(MultipleChoice):
                     "High-level domain": "Physics",
                     "Subdomain": "Physics (general)",
                 },
-                right=("\\boxed{18 kJ}", "The answer is 18 kJ.", "18 kJ", "So 60 * 300 J.\n\n**18 kJ**" + "\nFinal answer: 18 kJ"),
-                wrong=("\\boxed{300 J}", "18", "\\boxed{A, B, C, D}", "\\boxed{18 kJ or 300 J}", "not 18 kJ", "\\boxed{E}"),
+                right=("\\boxed{A}", "\\boxed{18 kJ}", "The answer is 18 kJ.", "18 kJ", "So 60 * 300 J.\n\n**18 kJ**" + "\nFinal answer: 18 kJ"),
+                wrong=("\\boxed{B}", "\\boxed{300 J}", "18", "\\boxed{A, B, C, D}", "\\boxed{18 kJ or 300 J}", "not 18 kJ", "\\boxed{E}"),
             ),
             Example(
                 row={

@@ -2,12 +2,14 @@ r"""The option that a reply chooses: one letter, in whatever dress, or nothing."
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 from cases import every
 from hypothesis import given
 from hypothesis import strategies as st
+from places import ROOT
 
 from llm_marl_envs.reading import LETTERS, lettered, options_in, read_choice
 
@@ -49,6 +51,28 @@ def letter(reply: str, options: tuple[str, ...] = COLOURS) -> str | None:
         "dark blue", "Dark blue.", "**dark blue**", "It is cold.\n\nB", "It is cold.\n**B**", "It is cold.\n\nSo, (B)", "It is cold.\nB. dark blue",
         "B\n\nIt is the cold one.", "B) dark blue\nbecause it is cold", "B) because it is cold", "B. The sky has that colour.", "(B) is right since it is cold",
         "A. red\nB. dark blue\nC. green\nD. hot or cold\nThe sky is cold, so:\nB",
+        # as models write it
+        'The answer is **(B) dark blue**.', '**Answer: (B) dark blue**', 'Therefore, the correct answer is **B. dark blue**.',
+        '### Final Answer\n\n**B**', '### Final Answer: B', 'Final answer: **B**', '**Final Answer**: $\\boxed{B}$',
+        'The final answer is: $\\boxed{\\text{B}}$', '\\boxed{\\text{B) dark blue}}', '\\boxed{\\textbf{B. dark blue}}',
+        '\\[\\boxed{B}\\]', 'Thus the correct choice is:\n\n**B. dark blue**', 'Thus, the best answer is:\n\n(B) dark blue',
+        'The correct answer is:\n\n**(B)**', 'answer is B', 'The right answer is option **B**.', 'So the answer is B).',
+        'The answer is [B].', 'The answer is <B>.', 'The answer is “B”.', "Answer: 'B'", 'Correct option: B', 'Correct answer: B',
+        'The correct letter is B', 'Letter: B', 'My final choice is B.', 'Choice: (B)', 'I select option B', 'We choose B',
+        "I'd pick B", 'Hence B.', 'Therefore, B', 'So B is the answer', 'Hence, option B is the correct one.', 'B is right',
+        'Hence, (B).', 'Thus option (B) is correct.', 'the correct option is (b)', 'Answer is (B)', 'ANSWER IS B',
+        'The answer is\n\nB', 'Answer\nB', "Let's analyze.\nA: too hot.\nB: fits.\nC: no.\nAnswer: B",
+        'A. red is too hot.\nC. green is wrong.\nThus, the answer is B.', 'The options A, C, and D are wrong. The answer is B.',
+        '$\\text{Answer: B}$', 'The answer is $\\mathbf{B}$', 'The answer is $\\mathrm{(B)}$.', 'The answer is \\text{B}',
+        'The answer is B!', 'The answer is: B) dark blue', 'The answer is: **B) dark blue**, since it is cold.',
+        'So, the answer is (B) dark blue, not (A) red.', 'Answer: B\n\nA is too hot or cold but C is green.', 'Answer: B\n\n---',
+        '**B**\n', 'B\n```', '<answer>B</answer>\n', '<answer>B: dark blue</answer>', 'Réponse : the answer is B',
+        'The answer to the question is B.', 'The answer to this question is therefore B.', 'Based on this, I will answer B.',
+        'The answer, then, is B.', 'The answer is, of course, B.', 'The answer is clearly B.',
+        'The correct answer is therefore option B.', '\\boxed{\\mathrm{B}}', '\\boxed{B\\text{. dark blue}}',
+        '\\boxed{\\text{Option B}}', '\\boxed{\\text{The answer is B}}', '\\boxed{\\{B\\}}', '\\boxed{[B]}',
+        'The answer is \\underline{B}', 'Answer: \\(\\boxed{B}\\)', 'ans: B', 'Solution: B', 'So our answer is B.',
+        'This matches option B.', 'This corresponds to option (B).', 'Option (B) it is.',
         # thinking
         "<think>A? \\boxed{A}</think>B", "<think>The answer is C.</think>The answer is B.", "</think>\n\n**B**",
     ],
@@ -73,6 +97,27 @@ def test_chosen(reply):
         "The answer is B, but it could be C.", "The answer is B if x > 0.", "The answer is B, maybe C.", "A or B is correct.", "Answer: B?",
         "A\nB\nC\nD", "(A)\n(B)", "A. red\nB. dark blue\nC. green\nD. hot or cold", "A. red B. dark blue C. green D. hot or cold",
         "red\ndark blue\ngreen", "red, dark blue", "B\nA", "B\nNo, rather (C) fits.",
+        # more of several
+        'Answer: A B', 'Answer: AB', 'The answer is A & C', 'The answer is A, C', 'Answers: A, C', 'The answers are A and C',
+        'A and C are correct', 'Options A and B are correct.', 'Option A is correct and option B is correct.',
+        'Option A is correct. Option B is correct.', '(A) is correct. (B) is correct.', 'A is correct or B is correct',
+        'Answer: A. Alternatively B.', 'Answer: A; B', 'Answer: A\nB', 'Answer: A or maybe B', 'Probably A or B',
+        'The answer is A... or B', 'A / B / C / D', '[A][B]', '**A** **B**', '**A** or **B**', '**A**\n**B**',
+        'A) red\nB) dark blue', 'The answer is between A and B', 'Answer: A (or B)', 'Answer: A/B', 'The answer is A+B',
+        'The answer is A->B', 'The answer is C3', 'Answer: B.C', 'Answer: not A', 'Answer: anything except A',
+        "The answer can't be A", 'The answer is anything but A', 'The answer is none of A, B', 'The answer is no longer A',
+        'The answer is hardly B', 'The answer is hard to find', 'Not A.', 'A? No.', 'A is not correct.',
+        "A isn't the right answer", 'The answer is A is wrong', "A isn't correct, B isn't correct", 'I would not choose B',
+        "I can't choose B", "Don't pick B", "I'd never go with B", 'The answer would be B if it were cold',
+        'Could the answer be B?', 'Is the answer B?', '\\boxed{\\text{not B}}', '\\boxed{\\neg B}', '\\boxed{\\lnot B}',
+        '\\boxed{\\overline{B}}', '\\boxed{A \\cup B}', '\\boxed{A + B}', '\\boxed{A;B}', '\\boxed{A\\\\B}', '\\boxed{A\\quad B}',
+        '\\boxed{A\\text{ }B}', '\\boxed{(A)(B)}', '\\boxed{A}{B}', '\\boxed{A-D}', '\\boxed{A\nB}', '<answer>A\nB</answer>',
+        '<answer>A,B</answer>', '<answer></answer>B? maybe', 'The answer is an apple', 'The answer is I',
+        'The answer is I think B', 'A thing', 'B vitamins are good', 'C is the speed of light', 'D day', 'J', 'Answer: I',
+        'dark blue or red', 'dark blue dark blue', 'dark blue.\nred.', 'not dark blue', 'The answer is not dark blue',
+        'The answer is dark blue or red', 'The answer is red. The answer is dark blue.', 'The answer is unclear, B seems nice',
+        'B seems right', 'B?', 'A!B!C!D!', 'A; B', 'A: red; B: dark blue', 'A B', 'a) b)', '(a)(b)', '(a) (b)', 'Á', 'Β', 'В',
+        'А',
         # denied
         "not B", "The answer is not B", "The answer is not (B).", "The answer isn't B", "It is not B.", "I don't think the answer is B.", "never B",
         r"not \boxed{B}", r"The answer is not \boxed{B}", r"\boxed{\neq B}", r"\boxed{not B}", r"It can't be \boxed{B}", "not <answer>B</answer>",
@@ -173,3 +218,27 @@ def test_a_megabyte_takes_no_time(unit):
         began = time.process_time()
         read_choice(unit * (size // len(unit)), COLOURS)
         assert time.process_time() - began < 1.0
+
+
+OFFICIAL = (
+    r"answer is \(?([A-J])\)?",
+    r".*[aA]nswer:\s*([A-J])",
+    r"(?s)\b([A-J])\b(?!.*\b[A-J]\b)",
+)  # MMLU-Pro's, in this order
+
+
+def test_differences_from_the_official_script_are_documented():
+    options = ("red", "blue", "green", "grey", *(f"colour {n}" for n in range(6)))
+    section = (
+        (ROOT / "docs" / "grading.md")
+        .read_text(encoding="utf-8")
+        .partition("## Multiple choice")[2]
+        .partition("\n## ")[0]
+    )
+    rows = re.findall(r"^\| `(.+?)` \| (\S+) \| (\S+) \|$", section, re.MULTILINE)
+    assert len(rows) > 20
+    for reply, ours, official in rows:
+        text = reply.replace("⏎", "\n")
+        matches = (re.search(pattern, text) for pattern in OFFICIAL)
+        theirs = next((found[1] for found in matches if found), "none")
+        assert (letter(text, options) or "none", theirs) == (ours, official), reply

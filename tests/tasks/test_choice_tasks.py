@@ -246,17 +246,15 @@ def test_broken_csv_files_are_named(tmp_path):
             GPQA(data_dir=str(tmp_path)).rows("train")
 
 
-def test_mmlu_pro_from_parquet(tmp_path):
-    parquet, table_of = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow").Table.from_pylist
-    folder = tmp_path / "mmlu_pro" / "data"
-    folder.mkdir(parents=True)
-    table = table_of([mmlu_row(["x", "y", "z"], 2), mmlu_row(["x", "N/A"], 0)])
-    parquet.write_table(table, folder / "test-00000-of-00001.parquet")
-    with pytest.raises(DataError, match="2 to 10 options"):
-        make_task("mmlu_pro", tmp_path).problems("test")
-    parquet.write_table(table.slice(0, 1), folder / "test-00000-of-00001.parquet")
+def test_mmlu_pro_from_a_folder(tmp_path):
+    (tmp_path / "mmlu_pro").mkdir()
+    file = tmp_path / "mmlu_pro" / "test.jsonl"
+    file.write_text(json.dumps(mmlu_row(["x", "y", "z"], 2)) + "\n" + json.dumps(mmlu_row(["x", "x"], 0)))
     (problem,) = make_task("mmlu_pro", tmp_path).problems("test")
     assert problem.gold.letter == "C"
+    file.write_text(json.dumps(mmlu_row(["x", "N/A"], 0)))
+    with pytest.raises(DataError, match="2 to 10 options"):
+        make_task("mmlu_pro", tmp_path, shuffle=1).problems("test")
 
 
 # Teams.
