@@ -77,7 +77,10 @@ _OPEN, _CLOSE = (
 )
 _DRESSED = re.compile(rf"(?<![\w\\]){_OPEN}{{1,6}}\s?\(?([A-Za-z])\)?[.:]?\s?{_CLOSE}{{1,6}}(?!\w)")
 _STYLE = re.compile(r"\\(?:text|math|mbox)[a-z]*\s?\{([^{}]*)\}")
-_SIGNS = re.compile(r"\*+|`+|\$|\\[()\[\]]|\\[,;:! ]")
+_SIGNS = re.compile(
+    r"(?<![\w*])\*{1,3}(?=\S)|(?<=\S)\*{1,3}(?![\w*])|`+|\\?\$|\\[()\[\]]|\\[,;:! ]"
+)  # not the star of 2*3
+_WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 def _plain(text: str) -> str:
@@ -89,11 +92,20 @@ def _flat(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", _plain(text)).split()).rstrip(".").strip(" \"'“”()")
 
 
+def _small(text: str) -> str:
+    """The text with its words in small letters, but not units, genotypes and formulas: MeV is not meV."""
+    return _WORD.sub(lambda word: word[0] if _mixed(word[0]) else word[0].casefold(), text)
+
+
+def _mixed(word: str) -> bool:
+    return not (word.islower() or word.isupper() or word.istitle())
+
+
 def _by_text(text: str, options: Sequence[str]) -> str | None:
     """The letter of the only option with this text; if several differ only in capitals, these decide."""
     if len(text) > LONGEST_ANSWER or not (said := _flat(text)):
         return None
-    for fold in (str, str.casefold):
+    for fold in (str, _small):
         same = [letter for letter, option in zip(LETTERS, options, strict=False) if fold(_flat(option)) == fold(said)]
         if len(same) == 1:
             return same[0]
@@ -114,10 +126,10 @@ _LISTED = re.compile(
 _LISTED_BEFORE = re.compile(rf"{_LETTER}\s*(?i:\b(?:or|and|nor)\b|[/|&])[\s$*\\(]*\Z")
 _SEPARATED = re.compile(r"[^\S\n]*(?:[.():,;=]|!(?=\s|\Z)|[–—-][^\S\n]|->|→|\n|\Z)")
 _REASON = re.compile(
-    r"\s*,?\s*(?:because|since|as|due|given|for|which|where|with|by|is\s+(?:the\s+)?(?:correct|right|best|answer))\b",
+    r"\s*,?\s*(?:because|since|as(?!\s+well)|due\s+to|is\s+(?:the\s+)?(?:correct|right|best|answer))\b",
     re.IGNORECASE,
 )
-_HEDGED = re.compile(r"(?i)\b(?:or|nor|but|if|unless|either|neither|both|maybe|perhaps|possibly|however|alternatively|although)\b|\?")  # fmt: skip
+_HEDGED = re.compile(r"(?i)\b(?:or|nor|but|if|unless|either|neither|both|maybe|perhaps|possibly|however|alternatively|although|also|plus|as\s+well|along\s+with)\b|\?")  # fmt: skip
 _DENIED = re.compile(
     r"(?i)[^\w(]*(?:(?:is|was|are|seems?|looks?|can|could|must|would)(?:\s+be)?)?\s*"
     r"(?:not\b(?!\s+(?:option\s+)?\(?[A-Ja-j]\b)|n['’]t\b|cannot\b|wrong|incorrect|false|impossible|unlikely|ruled|eliminated|excluded|too\b)"
@@ -154,7 +166,7 @@ def _exists(at: re.Match[str] | None, options: Sequence[str]) -> bool:
     return at is not None and _letter(at) in LETTERS[: len(options)]
 
 
-_TITLE = re.compile(r"(?i)\W*(?:(?:so|thus|hence|therefore)\b,?\s*)?(?:the\s+|my\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*[:=]?\s+")  # fmt: skip
+_TITLE = re.compile(r"(?i)\W*(?:(?:so|thus|hence|therefore)\b,?\s*)?(?:the\s+|my\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?(?:\s*[:=]\s*|\s+)")  # fmt: skip
 
 
 def _meant(text: str, options: Sequence[str], alone: bool = False) -> str | None:

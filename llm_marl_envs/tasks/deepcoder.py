@@ -81,7 +81,7 @@ class DeepCoder(DatasetTask):
                     ],
                 },
                 right=("```python\nprint((int(input()) + int(input())) / 2)\n```",),
-                wrong=("```python\nprint(3.5)\n```", "```python\nprint((int(input()) + int(input())) // 2)\n```"),
+                wrong=("```python\nprint((int(input()) + int(input())) // 2)\n```",),
             ),
             Example(  # primeintellect
                 row={
@@ -95,7 +95,7 @@ class DeepCoder(DatasetTask):
                     ),
                 },
                 right=("```python\ndef pairs(xs):\n    return [[a, b] for a, b in zip(xs, xs[1:])]\n```",),
-                wrong=("```python\ndef pairs(xs):\n    return []\n```", "```python\nprint([[1, 2], [2, 3]])\n```"),
+                wrong=("```python\ndef pairs(xs):\n    return []\n```",),
             ),
             Example(  # lcbv5
                 row={
@@ -118,7 +118,7 @@ class DeepCoder(DatasetTask):
                     "tests": json.dumps([{"input": "2\n3 4\n", "output": "7\n"}, {"input": "1\n-5\n", "output": "-5\n"}]),
                 },
                 right=("```python\ninput()\nprint(sum(map(int, input().split())))\n```",),
-                wrong=("```python\nprint(7)\n```", "```python\ninput()\nprint(sum(map(abs, map(int, input().split()))))\n```"),
+                wrong=("```python\nprint(7)\n```",),
             ),
         ),
         notes="`train` is primeintellect (16,252), taco (7,436) and lcbv5 (599), in this order, `test` codeforces (408) and lcbv5 "

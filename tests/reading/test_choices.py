@@ -31,6 +31,7 @@ def letter(reply: str, options: tuple[str, ...] = COLOURS) -> str | None:
         r"$$\boxed{B}$$", r"The answer is $\boxed{\text{B}}$.", "\\boxed{Ｂ}", "\\boxed{（Ｂ）}", r"\boxed{B} and so \boxed{B}",
         r"First I got \boxed{A}, but that leaves out the second term, so it is \boxed{B}.", r"The answer is A. No, I forgot the sign: \boxed{B}",
         r"\boxed{B}. C is wrong because it is green.", r"\boxed{B} A good result.", r"Not A but \boxed{B}", "\\boxed{B}\n\n" + "So it goes. " * 500,
+        r"\boxed{Answer:B}", r"\boxed{The answer is (B)}",
         # tags
         "<answer>B</answer>", "<answer>(b)</answer>", "<answer>dark blue</answer>", r"<answer>\boxed{B}</answer>", "<answer> B. dark blue </answer>",
         # claims
@@ -118,6 +119,7 @@ def test_chosen(reply):
         'The answer is dark blue or red', 'The answer is red. The answer is dark blue.', 'The answer is unclear, B seems nice',
         'B seems right', 'B?', 'A!B!C!D!', 'A; B', 'A: red; B: dark blue', 'A B', 'a) b)', '(a)(b)', '(a) (b)', 'Á', 'Β', 'В',
         'А',
+        "(B) as well as C", "Answer: B as well as C", "The answer is B for x < 0, C for x > 0", "Answer: (B), also (C)", "The answer is (B) plus (D)", "A!B!C!D!",
         # denied
         "not B", "The answer is not B", "The answer is not (B).", "The answer isn't B", "It is not B.", "I don't think the answer is B.", "never B",
         r"not \boxed{B}", r"The answer is not \boxed{B}", r"\boxed{\neq B}", r"\boxed{not B}", r"It can't be \boxed{B}", "not <answer>B</answer>",
@@ -160,6 +162,13 @@ def test_all_letters_and_none_beyond(form):
         ("K", ("K", "Na"), "A"),  # beyond the options, but the text of one
         (r"\boxed{Na}", ("K", "Na"), "B"),
         ("Aa", ("AA", "Aa", "aa"), "B"),  # capitals decide
+        ("2*3", ("23", "6"), None),
+        ("2**3", ("23", "2**3"), "B"),
+        ("**23**", ("23", "2*3"), "A"),
+        ("5 MeV", ("5 meV", "7 meV"), None),
+        ("5 meV", ("5 meV", "5 MeV"), "A"),
+        ("THE RED ONE", ("The red one", "the blue one"), "A"),
+        (r"\$5", ("$5", "$6"), "A"),
         ("AAA", ("AA", "Aa", "aa"), None),
         ("DARK BLUE", ("dark blue", "Dark Blue"), None),
         ("same", ("same", "same", "other"), None),
