@@ -82,7 +82,7 @@ def grade_program(checks: Checks, text: str | None, kind: str, cpu_s: float, num
     box, limits = shared(numpy=numpy), JobLimits(cpu_s=cpu_s)
     for number, check in enumerate(checks.graded, 1):
         status, fault = tried(box, put_ahead(checks.ahead, program), check, limits)
-        if status in ("cpu", "memory") and (more := _needed(checks, number - 1, limits, numpy)) != limits:
+        if status in ("cpu", "memory") and (more := _needed(checks, check, limits, numpy)) != limits:
             _, fault = tried(box, put_ahead(checks.ahead, program), check, more)
         if fault is not None:
             return Score(0.0, f"test {number} of {len(checks.graded)}: {fault}", program)
@@ -93,12 +93,14 @@ FACTOR = 4  # times what the reference needs, as in EvalPlus (Liu et al. 2023, a
 _AMPLE = JobLimits(cpu_s=60.0, memory_mb=4096)
 
 
-@functools.lru_cache(maxsize=4096)
-def _needed(checks: Checks, number: int, limits: JobLimits, numpy: bool) -> JobLimits:
+def _needed(checks: Checks, check: Check, limits: JobLimits, numpy: bool) -> JobLimits:
     """The limits of a check, from what the reference needs for it; `limits` where there is none, or it needs no more."""
-    if not checks.reference:
-        return limits
-    box, check, program = shared(numpy=numpy), checks.graded[number], put_ahead(checks.ahead, checks.reference)
+    return _measured(put_ahead(checks.ahead, checks.reference), check, limits, numpy) if checks.reference else limits
+
+
+@functools.lru_cache(maxsize=4096)
+def _measured(program: str, check: Check, limits: JobLimits, numpy: bool) -> JobLimits:
+    box = shared(numpy=numpy)
     tight = replace(_AMPLE, memory_mb=limits.memory_mb)
     status, _, cpu_s = _run(box, program, check, tight)
     memory_mb = limits.memory_mb
