@@ -31,7 +31,7 @@ def mmlu_row(options: list[str], right: int, letter: str | None = None) -> dict[
 
 def read(task: GPQA | MMLUPro, row: dict, id: str = "x/train/0") -> Problem:
     problem = task.read(row, id)
-    assert problem is not None
+    assert isinstance(problem, Problem)
     return problem
 
 
@@ -159,8 +159,8 @@ def test_a_question_shows_the_options_and_not_which_is_right():
     ],
 )
 def test_a_right_option_that_is_there_twice(options, kept):
-    assert (GPQA().read(gpqa_row(*options), "x/train/0") is not None) is kept
-    assert (MMLUPro().read(mmlu_row(list(options), 0), "x/test/0") is not None) is kept
+    assert isinstance(GPQA().read(gpqa_row(*options), "x/train/0"), Problem) is kept
+    assert isinstance(MMLUPro().read(mmlu_row(list(options), 0), "x/test/0"), Problem) is kept
 
 
 def test_wrong_options_that_are_the_same_are_told_apart_by_letter_only():
@@ -184,7 +184,7 @@ def test_wrong_options_that_are_the_same_are_told_apart_by_letter_only():
 )
 def test_rows_of_mmlu_pro(row, gold):
     problem = MMLUPro().read(row, "mmlu_pro/test/0")
-    assert (problem and problem.gold) == gold
+    assert (problem.gold if isinstance(problem, Problem) else None) == gold
 
 
 @every(
