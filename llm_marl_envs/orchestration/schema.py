@@ -44,6 +44,7 @@ def _written(event: GraphEvent) -> dict[str, Any]:
     named = {
         "role": event.agent.rpartition("_")[0], "from": event.origin, "to": event.to, "tool": event.tool, "human": event.human,
         "seconds": event.seconds, "choices": list(event.choices), "malformed": event.malformed,
+        "alternatives": list(event.alternatives), "refused": event.refused,
     }  # fmt: skip
     out |= {name: value for name, value in named.items() if value}
     given = {"args": event.args, "prompt": event.prompt, "text": event.text, "worked": event.worked}

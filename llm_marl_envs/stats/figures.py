@@ -35,7 +35,7 @@ FIGURES = {
     "abstention_accuracy": "Share of answers from evidence that abstained if and only if the evidence was insufficient.",
     "critical_path_calls": "Calls of agents and tools on the longest chain of causes: the least number that must run one after another.",
     "critical_path_s": "Seconds of the slowest chain of causes. Only if calls were timed.",
-    "speed_up": "All work divided by the critical path: in seconds if calls were timed, else in calls. 1 means one call after another.",
+    "speed_up": "All work divided by the critical path: in seconds if calls were timed, else in calls. 1 means one call after another. Not for imported logs without times.",
     "parallelism_efficiency": "speed_up divided by the largest number of calls at the same time: 1 if parallel branches are equally long.",
     "protocol_overhead": "Share of agents' tokens spent on decisions (whom to ask, when to stop), not on the work. Share of calls if tokens were not counted.",
     "free_riding": "Share of answers and reports of evidence that no other agent read and that are not the team's answer.",
@@ -142,6 +142,8 @@ def _path(graph: Graph, work: Sequence[GraphEvent]) -> dict[str, float]:
     count = _longest(graph, dict.fromkeys((event.number for event in work), 1.0))
     found = {"critical_path_calls": count}
     total = sum(event.seconds for event in work)
+    if graph.axis == "calls":
+        return found
     if total > 0:
         longest = _longest(graph, {event.number: event.seconds for event in work})
         found["critical_path_s"] = longest
