@@ -41,11 +41,15 @@ def read_transcripts(paths: Iterable[str | Path], layout: str = "auto") -> Itera
     found = {path: _transcripts_under(path) for path in given if path.is_dir()}
     named = {path for path in given if path not in found}
     files = list(dict.fromkeys(file for path in given for file in found.get(path, [path])))
+    folders_of: dict[Path, list[Path]] = {}
+    for folder, under in found.items():
+        for file in under:
+            folders_of.setdefault(file, []).append(folder)
     together = Together(frozenset(files))
     understood, why = dict.fromkeys(found, 0), dict.fromkeys(found, "")
     queue = [(file, len(files) == 1) for file in files]
     for file, alone in queue:  # it grows: a sub-agent's file that no session claims is read by itself, after all others
-        folders = [folder for folder in found if file in found[folder]]
+        folders = folders_of.get(file, [])
         try:
             if file.resolve() in together.parts:
                 continue

@@ -25,6 +25,20 @@ def is_whole(record: Any) -> bool:
     return isinstance(record, dict) and (_request(record) is not None or bool(_response(record)))
 
 
+def in_line(records: list[Any]) -> list[Any] | None:
+    """The messages of one conversation whose records are messages, or responses where a message would stand; None if records
+    are whole conversations or exchanges."""
+    if records and all(map(is_whole, records)) or any(isinstance(r, dict) and _request(r) is not None for r in records):
+        return None
+    messages: list[Any] = []
+    for record in records:
+        talk = Talk({}, messages, _response(record) if isinstance(record, dict) else [])
+        if not talk.replies:
+            messages.append(record)
+        talk.choose(0)
+    return messages
+
+
 @dataclass(slots=True)
 class Talk:
     """A conversation as it grows: its messages, and the replies to its last request."""

@@ -49,8 +49,8 @@ def split_words(text: str) -> tuple[str, str]:
             break
         after.append(words[begin:])
         words = words[:begin].rstrip()
-    if not before and not after:
-        return text, ""
+    if not words or not (before or after):
+        return ("", text) if before or after else (text, "")
     return words, "\n".join([*before, *reversed(after)])
 
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from llm_marl_envs.orchestration.importers.exchanges import ALTERNATIVES, conversations, is_whole
+from llm_marl_envs.orchestration.importers.exchanges import ALTERNATIVES, conversations, in_line, is_whole
 from llm_marl_envs.orchestration.importers.records import (
     UNREADABLE,
     Skipped,
@@ -66,15 +66,15 @@ def is_part(source: TranscriptFile) -> bool:
 def read(source: TranscriptFile, together: Together) -> Iterator[View]:
     skipped = source.skipped
     records = whole_responses(source.records, skipped)
-    wholes = [record for record in records if is_whole(record)]
-    loose = [record for record in records if not is_whole(record)]
-    if not wholes and loose:
-        lists = all(isinstance(record, list) for record in loose)
-        talks: list[tuple[dict[str, Any], list[Any]]] = [({}, m) for m in (loose if lists else [loose])]
+    talks: list[tuple[dict[str, Any], list[Any]]]
+    if (messages := in_line(records)) is not None:
+        lists = messages and all(isinstance(record, list) for record in messages)
+        talks = [({}, talk) for talk in (messages if lists else [messages])]
     else:
-        talks = list(conversations(wholes, skipped))
-        for record in loose:
-            skipped.note("record", record.get("type") if isinstance(record, dict) else record)
+        talks = list(conversations([record for record in records if is_whole(record)], skipped))
+        for record in records:
+            if not is_whole(record):
+                skipped.note("record", record.get("type") if isinstance(record, dict) else record)
     for number, (whole, messages) in enumerate(talks):
         name = whole.get("id") or (f"{source.path.stem}/{number}" if len(talks) > 1 else source.path.stem)
         mine = skipped if number == 0 else Skipped()  # what belongs to no conversation goes with the first

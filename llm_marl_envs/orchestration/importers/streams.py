@@ -42,7 +42,7 @@ def whole_responses(records: list[Any], skipped: Skipped) -> list[Any]:
             elif kind in ENDS:
                 made.append({"input": [], "response": record["response"]})
             elif kind == "message_start":
-                message = {"content": []} | record["message"]
+                message = {"content": [], "stop_reason": None} | record["message"]
                 made.append(message)
             elif kind in ANTHROPIC and kind not in ("ping", "message_stop"):
                 if message is None:
