@@ -61,6 +61,7 @@ class GraphEvent:
     reply_tokens: int = 0
     alternatives: tuple[str, ...] = ()  # of an imported reply: what else was sampled in its place
     refused: bool = False
+    outside: bool = False  # of an imported log: said by a person or a system prompt, not by one of the agents
     human: bool = False
     malformed: str = ""
     claims: list[tuple[Claim, Score | None]] = field(default_factory=list)

@@ -123,11 +123,12 @@ def shape(graph: Graph) -> dict[str, float]:
     Worked example: three workers of 2, 3 and 4 s at once, then an aggregator of 1 s: 10 s of work on a critical path of 5 s
     give speed_up 2 and, three calls wide, parallelism_efficiency 2/3.
     """
-    work = [event for event in graph.events if event.type in CALLS or event.type == "tool_call"]
+    ours = [event for event in graph.events if not event.outside]
+    work = [event for event in ours if event.type in CALLS or event.type == "tool_call"]
     found: dict[str, float] = {}
     if work:
         found |= _path(graph, work)
-    if calls := [event for event in graph.events if event.type in CALLS]:
+    if calls := [event for event in ours if event.type in CALLS]:
         found["protocol_overhead"] = _overhead(calls)
     claims = [(event, claim) for event in graph.events for claim, _ in event.claims if claim.kind != "verdict"]
     if claims:

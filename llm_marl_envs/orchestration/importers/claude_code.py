@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from llm_marl_envs.errors import TranscriptError
-from llm_marl_envs.orchestration.importers.claude_talk import MAIN, SILENT, Conversation, Session, is_notice, message_id
+from llm_marl_envs.orchestration.importers.claude_talk import (
+    MAIN,
+    SILENT,
+    ClaudeSession,
+    Conversation,
+    is_notice,
+    message_id,
+)
 from llm_marl_envs.orchestration.importers.harness import Notice, notice_of
 from llm_marl_envs.orchestration.importers.records import (
     UNREADABLE,
@@ -192,7 +199,7 @@ class _Logs:
 
     def steps(self) -> list[Step]:
         self._match_results()
-        session = Session(self.of, self.called, self.tasks, self.usage, self.queued, self.skipped, {MAIN: MAIN})
+        session = ClaudeSession(self.of, self.called, self.tasks, self.usage, self.queued, self.skipped, {MAIN: MAIN})
         steps: list[Step] = []
         queue, done = [MAIN], set()
         while queue:

@@ -42,7 +42,7 @@ def message_id(record: dict[str, Any]) -> str:
 
 
 @dataclass(slots=True)
-class Session:
+class ClaudeSession:
     """What the conversations of a session share."""
 
     logs: dict[str, list[tuple[int, dict[str, Any]]]]
@@ -73,7 +73,7 @@ class Session:
 class Conversation:
     """One agent's records, as steps added to those of the session."""
 
-    def __init__(self, session: Session, agent: str, steps: list[Step], *, orphan: bool = False):
+    def __init__(self, session: ClaudeSession, agent: str, steps: list[Step], *, orphan: bool = False):
         self.session, self.agent, self.me = session, agent, session.names[agent]
         self.children: list[str] = []
         self.spawned: dict[str, str] = {}  # call id -> sub-agent

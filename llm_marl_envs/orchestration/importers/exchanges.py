@@ -28,7 +28,9 @@ def is_whole(record: Any) -> bool:
 def in_line(records: list[Any]) -> list[Any] | None:
     """The messages of one conversation whose records are messages, or responses where a message would stand; None if records
     are whole conversations or exchanges."""
-    if records and all(map(is_whole, records)) or any(isinstance(r, dict) and _request(r) is not None for r in records):
+    if (records and all(map(is_whole, records))) or any(
+        isinstance(r, dict) and _request(r) is not None for r in records
+    ):
         return None
     messages: list[Any] = []
     for record in records:
@@ -104,16 +106,21 @@ def _ends_with(messages: list[Any], replies: list[Any]) -> int | None:
 def _states(messages: list[Any], before: bytes = b"") -> Iterator[bytes]:
     """A digest of the conversation after each message: of who says and calls what, and not of what else its record has."""
     for message in messages:
-        said: Any = message
-        if isinstance(message, dict) and "role" in message:
-            content = message.get("content")
-            calls = [
-                [c.get("id"), c.get("function", c)] for c in message.get("tool_calls") or () if isinstance(c, dict)
-            ]
-            said = [message["role"], message.get("name"), text_of(content) if _is_text(content) else content, calls]
-            said += [message.get("function_call"), message.get("refusal"), message.get("tool_call_id")]
-        before = blake2b(before + json.dumps(said, sort_keys=True).encode(), digest_size=16).digest()
+        try:
+            said = json.dumps(_said(message), sort_keys=True).encode()
+        except UNREADABLE:
+            said = b"unreadable"  # it is counted when the conversation is read
+        before = blake2b(before + said, digest_size=16).digest()
         yield before
+
+
+def _said(message: Any) -> Any:
+    if not isinstance(message, dict) or "role" not in message:
+        return message
+    content = message.get("content")
+    calls = [[c.get("id"), c.get("function", c)] for c in message.get("tool_calls") or () if isinstance(c, dict)]
+    said = [message["role"], message.get("name"), text_of(content) if _is_text(content) else content, calls]
+    return [*said, message.get("function_call"), message.get("refusal"), message.get("tool_call_id")]
 
 
 def _is_text(content: Any) -> bool:

@@ -24,7 +24,7 @@ from llm_marl_envs.orchestration.importers.records import (
     text_of,
     tokens_of,
 )
-from llm_marl_envs.orchestration.importers.steps import Step, imported
+from llm_marl_envs.orchestration.importers.steps import SYSTEM, USER, Step, imported
 from llm_marl_envs.orchestration.importers.streams import is_delta, whole_responses
 from llm_marl_envs.orchestration.schema import View
 
@@ -279,6 +279,5 @@ def _speaks(m: Any) -> bool:
 
 
 def _name(m: dict[str, Any]) -> str:
-    return next(
-        (m[name] for name in ("name", "agent", "sender") if isinstance(m.get(name), str) and m[name]), "assistant"
-    )
+    names = (m[name] for name in ("name", "agent", "sender") if isinstance(m.get(name), str))
+    return next((name for name in names if name and name not in (USER, SYSTEM)), "assistant")

@@ -128,7 +128,9 @@ class _Episode:
         self.latest: dict[str, int] = {}
         self.inbox: dict[str, list[tuple[int, EdgeType]]] = {}  # agent -> what its next step comes from, and how
         self.told: dict[str, list[str]] = {}  # agent -> what the system told it since its last event
+        self.causes: dict[int, list[tuple[int, EdgeType]]] = {}  # of tool calls
         self.open: dict[str, dict[str, list[int]]] = {}  # agent -> key -> its calls without a result
+        self.waiting: set[int] = set()  # all of these
         for step in steps:
             getattr(self, f"_{step.kind}")(step)
         for agent, texts in list(self.told.items()):  # nobody spoke after it
@@ -146,6 +148,8 @@ class _Episode:
         causes = self.inbox.pop(agent, [])
         if not causes and agent in self.latest:
             causes.append((self.latest[agent], "causal"))
+        if kind == "tool_call":
+            self.causes[place] = causes
         begins = max((self.ends[source] for source, _ in causes), default=now) if lasts and self.timed else now
         begins = min(begins, now)
         told = self.told.pop(agent, None) if kind != "tool_result" else None
@@ -153,7 +157,7 @@ class _Episode:
             place, kind, agent, begins, now - begins,
             tool=step.tool, args=step.args or None, text=step.text or None, prompt="\n\n".join(told) if told else None,
             prompt_tokens=step.tokens[0], reply_tokens=step.tokens[1], alternatives=step.alternatives, refused=step.refused,
-            worked=step.worked,
+            worked=step.worked, outside=agent in (USER, SYSTEM),
         )  # fmt: skip
         self.events.append(event)
         self.ends.append(now)
@@ -184,10 +188,13 @@ class _Episode:
 
     def _call(self, step: Step) -> None:
         before = self.latest.get(step.agent)
+        if before in self.waiting and step.agent not in self.inbox:  # one of several calls at once
+            self.inbox[step.agent] = list(self.causes[before])
         place = self.add("tool_call", step.agent, step, lasts=any(step.tokens))
         if before is not None and (before, place) in self.edges and self.events[before].type != "tool_result":
             self.edges[before, place] = "tool_dependency"
         self.open.setdefault(step.agent, {}).setdefault(step.key, []).append(place)
+        self.waiting.add(place)
         self._tell(place, step)
 
     def _result(self, step: Step) -> None:
@@ -213,6 +220,7 @@ class _Episode:
         if not places:
             return None
         place = places.pop(0)
+        self.waiting.discard(place)
         if not places:
             del waiting[key]
         return place
