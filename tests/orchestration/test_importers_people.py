@@ -277,6 +277,51 @@ def test_a_codex_notice_of_a_helpers_end(tmp_path):
     assert people(view) == ["Go."]
 
 
+def test_events_speak_where_no_items_do(tmp_path):
+    """Usually they repeat the items; some files have them alone, or beside items of what the program said."""
+    events = [
+        codex(1, "event_msg", type="user_message", message="Go."),
+        codex(2, "event_msg", type="agent_message", message="Gone."),
+    ]
+    told = item(0.5, "message", role="user", content=[{"type": "input_text", "text": NOT_PEOPLE["the environment"]}])
+    meta = codex(0, "session_meta", id="t-1", source="cli")
+    for number, log in enumerate(
+        ([meta, *events], [meta, told, *events], [meta, *events, said(1, "user", "Go."), said(2, "assistant", "Gone.")])
+    ):
+        (view,) = read(write(tmp_path / f"rollout-{number}.jsonl", *log))
+        assert [e["text"] for e in view["events"]] == ["Go.", "Gone."]
+        assert view["metrics"]["records_skipped"] == 0
+
+
+def test_helpers_that_are_named_by_paths(tmp_path):
+    """As newer versions do: the call answers with a path, the helper's file has it, and notices name it."""
+    spawn = {
+        "subagent": {"thread_spawn": {"parent_thread_id": "t-1", "agent_path": "/root/looker", "agent_role": "scout"}}
+    }
+    write(
+        tmp_path / "rollout-9.jsonl",
+        codex(3, "session_meta", id="t-9", source=spawn),
+        said(4, "user", "Look."),
+        said(5, "assistant", "Seen."),
+    )
+    log = [
+        codex(0, "session_meta", id="t-1", source="cli"), said(1, "user", "Go."),
+        item(2, "function_call", name="spawn_agent", arguments='{"message": "Look.", "task_name": "looker"}', call_id="s"),
+        item(2.1, "function_call_output", call_id="s", output='{"task_name": "/root/looker"}'),
+        item(2.2, "function_call", name="send_message", arguments='{"target": "/root/looker", "message": "Well."}', call_id="m"),
+        item(2.3, "function_call_output", call_id="m", output="{}"),
+        said(6, "user", '<subagent_notification>{"agent_path": "/root/looker", "status": {"completed": "x"}}</subagent_notification>'), said(7, "assistant", "Good."),
+        item(8, "function_call", name="send_message", arguments='{"target": "nobody", "message": "Hm."}', call_id="n"), item(8.1, "function_call_output", call_id="n", output="no such agent"),
+        item(9, "function_call", name="spawn_agent", arguments="{}", call_id="lost"),
+    ]  # fmt: skip
+    (view,) = read(write(tmp_path / "rollout-1.jsonl", *log))
+    assert [(e["type"], e["agent"], e.get("text")) for e in view["events"] if e["type"] != "despawn"] == [
+        ("message", "user", "Go."), ("spawn", "main", "Look."), ("message", "main", "Well."), ("return", "agent_0", "Seen."),
+        ("message", "main", "Good."), ("tool_call", "main", None), ("tool_result", "main", "no such agent"),
+    ]  # fmt: skip
+    assert view["events"][0]["skipped"] == {"spawn_agent without an answer": 1}
+
+
 def test_threads_that_are_each_others_parents_are_read(tmp_path):
     for me, other in (("a", "b"), ("b", "a")):
         spawn = {"subagent": {"thread_spawn": {"parent_thread_id": other}}}

@@ -230,7 +230,7 @@ def complaint(path: Path, text: str, layout: str) -> str:
         return f"{type(bad).__name__}: {bad}"
 
 
-@sizes("share", 0.02, 0.3)
+@sizes("share", 0.01, 0.3)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_value_in_any_field(layout, share, tmp_path):
     chance, wrong, tried = random.Random(layout), [], 0
@@ -241,5 +241,5 @@ def test_any_value_in_any_field(layout, share, tmp_path):
                 tried += 1
                 if bad := complaint(tmp_path / "log.jsonl", damaged(log, number, path, odd), layout):
                     wrong.append(f"record {number}, {path} = {odd:.60}: {bad:.200}")
-    assert tried > 20
+    assert tried > 9
     assert wrong == []
