@@ -107,6 +107,11 @@ TOOLS = {
         {"role": "assistant", "content": "I look.", "tool_calls": [{"function": {"name": "weather", "arguments": CITY}}]},
         {"role": "tool", "content": "broken", "is_error": True}, {"role": "assistant", "content": "No."},
     ],
+    "ids of calls alone": [
+        {"role": "user", "content": "Warm?"},
+        {"role": "assistant", "content": "I look.", "tool_calls": [{"id": "c", "function": {"name": "weather", "arguments": CITY}}]},
+        {"role": "tool", "content": "broken", "is_error": True}, {"role": "assistant", "content": "No."},
+    ],
     "the sdk's parts": [
         {"role": "user", "content": "Warm?"},
         {"role": "assistant", "content": [{"type": "text", "text": "I look."}, {"type": "tool-call", "toolCallId": "c", "toolName": "weather", "input": CITY}]},

@@ -230,6 +230,29 @@ def test_a_helpers_file_without_its_session(tmp_path):
     assert [[e["text"] for e in view["events"]] for view in read(tmp_path)] == [["Else.", "Ok."], ["Look.", OWN]]
 
 
+def test_what_a_helper_hears_later_is_no_persons(tmp_path):
+    log = [claude("user", 0, "Go.", "u1"), claude("assistant", 1, [task("t1", "Look.")], "a1", None, "m1"), *SIDE]
+    more = claude("user", 6, "Look again.", "s2", isSidechain=True, agentId="ab12")
+    again = claude(
+        "assistant", 7, [{"type": "text", "text": "Still two."}], "s3", "s2", "n3", isSidechain=True, agentId="ab12"
+    )
+    (view,) = read(write(tmp_path / "s.jsonl", *log, more, again, claude("user", 8, result("t1", "x"), "u2", toolUseResult={"agentId": "ab12"})))  # fmt: skip
+    assert people(view) == ["Go."]
+    assert [e["prompt"] for e in view["events"] if "prompt" in e] == ["Look again."]
+
+
+def test_one_record_with_the_results_of_two_helpers(tmp_path):
+    """What it says of one helper's id holds for neither, for it does not say for which."""
+    log = [
+        claude("user", 0, "Go.", "u1"),
+        claude("assistant", 1, [task("t0", "Else."), task("t1", "Look.")], "a1", None, "m1"),
+        *SIDE,
+    ]
+    both = claude("user", 8, [*result("t0", "Done."), *result("t1", "x")], "u2", toolUseResult={"agentId": "ab12"})
+    (view,) = read(write(tmp_path / "s.jsonl", *log, both))
+    assert [e["text"] for e in view["events"] if e["type"] == "return"] == [OWN, "Done."]
+
+
 def test_notices():
     notice = notice_of(NOTICE)
     assert (notice.task, notice.call, notice.status, notice.result, notice.ended) == (

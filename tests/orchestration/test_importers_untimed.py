@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -100,8 +101,12 @@ def test_times_that_go_backwards_keep_the_logs_order(tmp_path):
     assert [e["text"] for e in view["events"]] == ["a", "b", "c"]
 
 
-def test_times_without_a_zone_are_utc():
+def test_times_without_a_zone_are_utc(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
     assert seconds_of("2026-03-01T10:00:00") == seconds_of("2026-03-01T10:00:00Z") == 1772359200
+    monkeypatch.undo()
+    time.tzset()
 
 
 # What is not understood.
@@ -169,6 +174,24 @@ def test_one_bad_line_costs_one_line(tmp_path):
 
 def test_numbers_that_json_does_not_know():
     assert load("[NaN, -Infinity, 1e999, 1e3, 5]") == ["NaN", "-Infinity", "1e999", 1000.0, 5]
+
+
+def test_arguments_that_are_nested_too_deeply(tmp_path):
+    """100 levels can be written wherever the data go; what cannot be read at all is kept as a text."""
+    for depth, args in (
+        (50, json.loads(nested(50))),
+        (51, {"text": "[nested too deeply]"}),
+        (5000, {"text": nested(5000)}),
+    ):
+        call = {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": nested(depth)}}]}
+        (view,) = read(write(tmp_path / "a.jsonl", WEATHER[1], call))
+        assert view["events"][1]["args"] == args
+        assert view["events"][0].get("skipped") == ({"arguments nested too deeply": 1} if depth == 51 else None)
+    block = {"type": "tool_use", "id": "c", "name": "f", "input": json.loads(nested(300))}
+    (view,) = read(
+        write(tmp_path / "s.jsonl", claude("user", 0, "Go.", "u"), claude("assistant", 1, [block], "a", None, "m"))
+    )
+    assert view["events"][0]["skipped"] == {"arguments nested too deeply": 1}
 
 
 def test_files_that_are_no_files(tmp_path):

@@ -55,7 +55,7 @@ def read_transcripts(paths: Iterable[str | Path], layout: str = "auto") -> Itera
                 continue
             source = read_source(file)
             reader = LAYOUTS[layout if layout != "auto" else sniff(source)]
-            if not alone and reader.is_part(source):
+            if not alone and reader.is_part(source, together):
                 queue.append((file, True))
                 continue
             for view in _views(source, reader, together):

@@ -27,6 +27,7 @@ from llm_marl_envs.orchestration.importers.claude_talk import (
 from llm_marl_envs.orchestration.importers.harness import Notice, notice_of
 from llm_marl_envs.orchestration.importers.records import (
     UNREADABLE,
+    Names,
     Skipped,
     Together,
     TranscriptFile,
@@ -51,7 +52,7 @@ def is_record(record: Any) -> bool:
     return ours if spoken else kind in ("summary", "file-history-snapshot") or record.get("subtype") == "init"
 
 
-def is_part(source: TranscriptFile) -> bool:
+def is_part(source: TranscriptFile, together: Together) -> bool:
     """Whether a file is a sub-agent's own."""
     return source.path.name.startswith("agent-")
 
@@ -59,7 +60,7 @@ def is_part(source: TranscriptFile) -> bool:
 def read(source: TranscriptFile, together: Together) -> Iterator[View]:
     session = next((id for r in source.records if isinstance(r, dict) and (id := _session(r))), None)
     logs = _Logs(together, source.path)
-    logs.take(source, is_part(source))
+    logs.take(source, is_part(source, together))
     for path in _parts(source.path, session):
         together.parts.add(path.resolve())
         try:
@@ -145,7 +146,7 @@ class _Logs:
             self.place += 1
             self.of.setdefault(agent, []).append((self.place, record))
         meta = source.path.with_suffix(".meta.json")
-        if is_part(source) and meta.is_file():
+        if is_part(source, self.together) and meta.is_file():
             try:
                 call = load(meta.read_text("utf-8"))["toolUseId"]
                 self.called[str(call)] = source.path.stem.removeprefix("agent-")
@@ -199,7 +200,7 @@ class _Logs:
 
     def steps(self) -> list[Step]:
         self._match_results()
-        session = ClaudeSession(self.of, self.called, self.tasks, self.usage, self.queued, self.skipped, {MAIN: MAIN})
+        session = ClaudeSession(self.of, self.called, self.tasks, self.usage, self.queued, self.skipped, Names(MAIN))
         steps: list[Step] = []
         queue, done = [MAIN], set()
         while queue:
@@ -210,7 +211,7 @@ class _Logs:
             talk = Conversation(session, agent, steps)
             queue += [child for child in talk.children if child in self.of]
         for agent in [agent for agent in self.of if agent not in done]:  # no call of it was found
-            session.names.setdefault(agent, f"agent_{agent[:8]}")
+            session.names.meet(agent, f"agent-{agent[:8]}")
             Conversation(session, agent, steps, orphan=True)
         session.end(steps)
         return steps

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from llm_marl_envs.orchestration.importers.harness import RUNNING, Notice, notice_of, split_words
-from llm_marl_envs.orchestration.importers.records import UNREADABLE, Skipped, seconds_of, text_of
+from llm_marl_envs.orchestration.importers.records import UNREADABLE, Names, Skipped, seconds_of, text_of
 from llm_marl_envs.orchestration.importers.steps import Step
 
 MAIN = "main"
@@ -51,20 +50,20 @@ class ClaudeSession:
     usage: dict[str, tuple[int, int]]  # message id -> tokens, until an event has them
     queued: dict[str, Notice]  # sub-agent -> a notice that waits to be read
     skipped: Skipped
-    names: dict[str, str]  # sub-agent -> its name
+    names: Names  # of the sub-agents
     background: dict[str, str] = field(default_factory=dict)  # sub-agents that were not waited for -> who started them
     ended: set[str] = field(default_factory=set)  # of them, those whose result came back
 
     def end(self, steps: list[Step]) -> None:
         """A sub-agent in the background whose end nobody read still has a result: its last words, or the waiting notice."""
+        latest = {step.agent: step for step in steps}
+        place = max((step.place for step in steps), default=0)
         for agent, parent in self.background.items():
             if agent in self.ended:
                 continue
-            mine = [step for step in steps if step.agent == self.names[agent]]
-            notice = self.queued.get(agent)
-            if (mine and mine[-1].kind == "say") or notice:
-                text, time = notice.result if notice else "", mine[-1].time if mine else steps[-1].time
-                place = max((step.place for step in steps), default=0)
+            last, notice = latest.get(self.names[agent]), self.queued.get(agent)
+            if (last and last.kind == "say") or notice:
+                text, time = notice.result if notice else "", (last or steps[-1]).time
                 steps.append(
                     Step("done", parent, text, time, to=self.names[agent], place=place, log=agent, heard=False)
                 )
@@ -163,16 +162,14 @@ class Conversation:
         task, names = text_of(asked.get("prompt")), self.session.names
         same = self.session.tasks.get(task.strip(), [])
         child = self.session.called.get(key) or (same.pop(0) if same else key)
-        role = re.sub(r"[^A-Za-z0-9-]+", "-", str(asked.get("subagent_type") or asked.get("name") or "agent"))[:40]
-        if child not in names:
-            names[child] = f"{role}_{sum(name.rpartition('_')[0] == role for name in names.values())}"
+        named = names.meet(child, str(asked.get("subagent_type") or asked.get("name") or "agent"))
         self.children.append(child)
         self.spawned[key] = child
         self.session.ended.discard(child)
         if asked.get("run_in_background") is True:
             self.hidden.add(key)
         task = task or text_of(asked.get("description"))
-        return Step("spawn", self.me, task, time, to=names[child], tokens=self._pay(name))
+        return Step("spawn", self.me, task, time, to=named, tokens=self._pay(name))
 
     def _result(self, block: dict[str, Any], record: dict[str, Any], time: float | None) -> Iterator[Step]:
         key, text = str(block["tool_use_id"]), text_of(block.get("content"))

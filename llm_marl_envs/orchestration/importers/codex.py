@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from llm_marl_envs.errors import TranscriptError
-from llm_marl_envs.orchestration.importers.codex_thread import STREAMED, Thread, new_name
-from llm_marl_envs.orchestration.importers.records import Together, TranscriptFile, name_of, parsed, read_source
+from llm_marl_envs.orchestration.importers.codex_thread import STREAMED, Thread
+from llm_marl_envs.orchestration.importers.records import Names, Together, TranscriptFile, name_of, parsed, read_source
 from llm_marl_envs.orchestration.importers.steps import Step, imported
 from llm_marl_envs.orchestration.schema import View
 
-MAIN = "main"
 TYPES = ("session_meta", "response_item", "event_msg", "turn_context", "compacted")
 
 
@@ -32,30 +31,31 @@ def is_record(record: Any) -> bool:
     return "record_type" in record or {"id", "timestamp", "instructions"} <= record.keys()  # older files
 
 
-def is_part(source: TranscriptFile) -> bool:
+def is_part(source: TranscriptFile, together: Together) -> bool:
     """Whether a file is a sub-agent's, with its parent's file in the same folder."""
     parent = _meta(source).parent
-    return parent is not None and any(_meta_of(path).id == parent for path in _beside(source.path))
+    return parent is not None and any(meta.id == parent for _, meta in _beside(source.path, together))
 
 
 def read(source: TranscriptFile, together: Together) -> Iterator[View]:
     steps: list[Step] = []
     skipped, meta = source.skipped, _meta(source)
     id = meta.id or source.path.stem
-    names, seen = {id: MAIN}, {source.path}
+    names, seen = Names(id), {source.path}
     origin = _origin(source, together) if meta.parent is None else []
     todo: list[tuple[str, TranscriptFile, bool, list[Any]]] = [(id, source, meta.forked is not None, origin)]
     while todo:
         thread, part, forked, inherited = todo.pop(0)
         log = Thread(part, names, thread, steps, inherited, skipped, top=part is source, forked=forked)
         source.repeated += log.repeated if part is source else 0
-        for path in _beside(part.path):
-            child = _meta_of(path)
+        for path, child in _beside(part.path, together):
             if child.parent != thread or child.id is None or path in seen:
                 continue
             seen.add(path)
             known = next((names[alias] for alias in child.aliases if alias in names), None)
-            names.setdefault(child.id, known or new_name(child.role, names))
+            if known is not None:
+                names.setdefault(child.id, known)
+            names.meet(child.id, child.role)
             try:
                 more = read_source(path)
             except TranscriptError:
@@ -81,8 +81,12 @@ def _origin(source: TranscriptFile, together: Together) -> list[Any]:
     return []
 
 
-def _beside(path: Path) -> list[Path]:
-    return [p for p in sorted(path.parent.glob("*.jsonl")) if p != path and p.is_file()]
+def _beside(path: Path, together: Together) -> list[tuple[Path, _Meta]]:
+    """The other files of a file's folder."""
+    folder = path.parent
+    if folder not in together.beside:
+        together.beside[folder] = [(p, _meta_of(p)) for p in sorted(folder.glob("*.jsonl")) if p.is_file()]
+    return [(p, meta) for p, meta in together.beside[folder] if p != path]
 
 
 @dataclass(frozen=True, slots=True)

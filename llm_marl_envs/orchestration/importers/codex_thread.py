@@ -10,6 +10,7 @@ from llm_marl_envs.orchestration.importers.codex_usage import Meter
 from llm_marl_envs.orchestration.importers.harness import split_words
 from llm_marl_envs.orchestration.importers.records import (
     UNREADABLE,
+    Names,
     Skipped,
     TranscriptFile,
     name_of,
@@ -58,18 +59,13 @@ SENDING = ("send_input", "send_message", "followup_task")
 OUTPUTS = ("function_call_output", "custom_tool_call_output", "tool_search_output")
 
 
-def new_name(role: str, names: dict[str, str]) -> str:
-    role = "".join(c if c.isalnum() or c == "-" else "-" for c in role)[:40] or "agent"
-    return f"{role}_{sum(name.rpartition('_')[0] == role for name in names.values())}"
-
-
 class Thread:
     """One file's records as steps."""
 
     def __init__(
         self,
         source: TranscriptFile,
-        names: dict[str, str],
+        names: Names,
         thread: str,
         steps: list[Step],
         inherited: list[Any],
@@ -88,6 +84,7 @@ class Thread:
         self.repeated = copied = _copied(source.records, inherited) if forked else 0
         self.spoken = {role for r in source.records if (role := _speaker(r))}
         meter, owed, mine = Meter(skipped, forked), (0, 0), []
+        counted: Step | None = None  # the last step that may have tokens
         for place, record in enumerate(source.records):
             tokens = meter.read(record)
             if 0 < place <= copied:
@@ -101,7 +98,7 @@ class Thread:
                 step.log, step.place = thread, len(steps) + len(mine)
             mine += new
             owed = owed[0] + tokens[0], owed[1] + tokens[1]
-            counted = next((step for step in reversed(mine) if step.kind in ("say", "call")), None)
+            counted = next((step for step in reversed(new) if step.kind in ("say", "call")), counted)
             if any(owed) and counted is not None:  # a count comes after what it counts
                 counted.tokens = counted.tokens[0] + owed[0], counted.tokens[1] + owed[1]
                 owed = 0, 0
@@ -185,8 +182,7 @@ class Thread:
         states = item.get("agents_states")
         for id in item.get("receiver_thread_ids") or ():
             if item.get("tool") == "spawn_agent":
-                self.names.setdefault(id, new_name("agent", self.names))
-                yield Step("spawn", self.me, text_of(item.get("prompt")), to=self.names[id])
+                yield Step("spawn", self.me, text_of(item.get("prompt")), to=self.names.meet(id, "agent"))
             told: Any = states.get(id) if isinstance(states, dict) else None
             state: dict[str, Any] = told if isinstance(told, dict) else {}
             if (
@@ -245,8 +241,7 @@ class Thread:
             )
             child = child or key
             role = str(args.get("agent_type") or "agent") if isinstance(args, dict) else "agent"
-            self.names.setdefault(child, new_name(role, self.names))
-            yield Step("spawn", self.me, self.waits.get(key, ""), time, to=self.names[child])
+            yield Step("spawn", self.me, self.waits.get(key, ""), time, to=self.names.meet(child, role))
             self.waits.pop(key, None)
         elif tool in ("wait", "wait_agent", "close_agent"):
             told = parsed(text)

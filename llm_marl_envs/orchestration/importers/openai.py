@@ -59,7 +59,7 @@ def is_record(record: Any) -> bool:
     )
 
 
-def is_part(source: TranscriptFile) -> bool:
+def is_part(source: TranscriptFile, together: Together) -> bool:
     return False
 
 

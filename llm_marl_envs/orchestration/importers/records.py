@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,16 +29,34 @@ class Skipped(Counter[str]):
         self[name if name in self or len(self) < KINDS else "other kinds"] += times
 
 
+class Names(dict[str, str]):
+    """The agents of a session: id -> name."""
+
+    def __init__(self, main: str) -> None:
+        super().__init__({main: "main"})
+        self.roles: Counter[str] = Counter()
+
+    def meet(self, agent: str, role: str) -> str:
+        """An agent's name: the one it has, or a new one made of its role."""
+        if agent not in self:
+            role = re.sub(r"[^A-Za-z0-9-]+", "-", role)[:40].strip("-") or "agent"
+            self[agent] = f"{role}_{self.roles[role]}"
+            self.roles[role] += 1
+        return self[agent]
+
+
 @dataclass(slots=True)
 class Together:
-    """What files that are read together share, so that nothing is counted twice.
+    """What files that are read together share, so that nothing is counted twice, or looked for twice.
 
     files: all of them. seen: digests of records, and the file that has them first. parts: files that were read with a session.
+    beside: what the files of a folder say of themselves.
     """
 
     files: frozenset[Path] = frozenset()
     seen: dict[bytes, Path] = field(default_factory=dict)
     parts: set[Path] = field(default_factory=set)
+    beside: dict[Path, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from llm_marl_envs.orchestration.metrics import metrics_of
 from llm_marl_envs.orchestration.schema import View, view_of
 
 USER, SYSTEM = "user", "system"
+DEEP = 100  # levels of lists and objects in arguments
 
 
 @dataclass(slots=True)
@@ -77,14 +78,16 @@ def imported(
 
 
 def _plain(args: Any, skipped: Skipped) -> Any:
-    """Arguments that can be written as JSON inside other JSON: those that are nested too deeply are left out."""
-    try:
-        if args is not None:
-            json.dumps([[[[args]]]])
+    """Arguments that can be written as JSON inside other JSON, wherever that is done: those nested more than DEEP are left out."""
+    layer, depth = [args], 0
+    while layer and depth <= DEEP:
+        inner = [x for x in layer if isinstance(x, (dict, list))]
+        layer = [value for x in inner for value in (x.values() if isinstance(x, dict) else x)]
+        depth += 1
+    if not layer:
         return args
-    except (RecursionError, ValueError):
-        skipped.note("arguments nested too deeply")
-        return {"text": "[nested too deeply]"}
+    skipped.note("arguments nested too deeply")
+    return {"text": "[nested too deeply]"}
 
 
 def _ordered(steps: list[Step]) -> tuple[list[Step], bool]:
