@@ -26,6 +26,7 @@ def whole_responses(records: list[Any], skipped: Skipped) -> list[Any]:
     """Records in which each stream's pieces are replaced by the response that they make, where the first of them stood."""
     made: list[Any] = []
     chunks: dict[str, dict[str, Any]] = {}  # id -> the response that its chunks make
+    found: dict[Any, Any] = {}
     message: dict[str, Any] | None = None
     for record in records:
         if not is_delta(record):
@@ -38,7 +39,7 @@ def whole_responses(records: list[Any], skipped: Skipped) -> list[Any]:
                 if id not in chunks:
                     chunks[id] = {"id": record.get("id"), "choices": []}
                     made.append(chunks[id])
-                _add_chunk(chunks[id], record)
+                _add_chunk(chunks[id], record, found)
             elif kind in ENDS:
                 made.append({"input": [], "response": record["response"]})
             elif kind == "message_start":
@@ -53,29 +54,28 @@ def whole_responses(records: list[Any], skipped: Skipped) -> list[Any]:
     return made
 
 
-def _add_chunk(whole: dict[str, Any], chunk: dict[str, Any]) -> None:
+def _add_chunk(whole: dict[str, Any], chunk: dict[str, Any], found: dict[Any, Any]) -> None:
+    """found: the choices and calls of all streams, by the response's id and their indices."""
     if chunk.get("usage"):
         whole["usage"] = chunk["usage"]
     for piece in chunk["choices"]:
-        index = piece.get("index", 0)
-        choice = next((c for c in whole["choices"] if c["index"] == index), None)
-        if choice is None:
-            choice = {"index": index, "message": {"role": "assistant", "content": None}}
-            whole["choices"].append(choice)
+        place = str(chunk.get("id")), piece.get("index", 0)
+        if place not in found:
+            found[place] = {"index": place[1], "message": {"role": "assistant", "content": None}}
+            whole["choices"].append(found[place])
+        choice, delta = found[place], piece.get("delta") or {}
         if piece.get("finish_reason"):
             choice["finish_reason"] = piece["finish_reason"]
-        delta = piece.get("delta") or {}
         for name in ("content", "refusal"):
             if delta.get(name):
                 choice["message"][name] = (choice["message"].get(name) or "") + delta[name]
-        calls = choice["message"].setdefault("tool_calls", []) if delta.get("tool_calls") else []
         for part in delta.get("tool_calls") or ():
-            call = next((c for c in calls if c["index"] == part.get("index", 0)), None)
-            if call is None:
-                call = {"index": part.get("index", 0), "id": part.get("id"), "function": {"name": "", "arguments": ""}}
-                calls.append(call)
+            inner = *place, part.get("index", 0)
+            if inner not in found:
+                found[inner] = {"id": part.get("id"), "function": {"name": "", "arguments": ""}}
+                choice["message"].setdefault("tool_calls", []).append(found[inner])
             for name, text in (part.get("function") or {}).items():
-                call["function"][name] = call["function"].get(name, "") + (text or "")
+                found[inner]["function"][name] = found[inner]["function"].get(name, "") + (text or "")
 
 
 def _add_event(message: dict[str, Any], event: dict[str, Any]) -> None:
