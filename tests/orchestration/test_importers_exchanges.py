@@ -335,6 +335,19 @@ def test_events_of_anthropic_are_one_message(tmp_path):
     assert (view["costs"]["tokens"], view["metrics"]["records_skipped"]) == (23, 0)
 
 
+def test_a_request_with_its_stream(tmp_path):
+    pieces = [
+        chunk({"content": "4"}),
+        chunk({"content": "."}),
+        chunk({}, usage={"prompt_tokens": 20, "completion_tokens": 3}),
+    ]
+    text = "".join(f"data: {json.dumps(piece)}\n\n" for piece in pieces) + "data: [DONE]\n"
+    for response in (pieces, text):
+        (view,) = read(write(tmp_path / "a.jsonl", {"request": {"messages": ASKED}, "response": response}))
+        assert said(view) == [("user", "2 + 2?"), ("assistant", "4.")]
+        assert (view["costs"]["tokens"], view["metrics"]["records_skipped"]) == (23, 0)
+
+
 def test_events_of_the_responses_api(tmp_path):
     response = {"id": "r", "output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "4."}]}], "usage": {"input_tokens": 20, "output_tokens": 3}}  # fmt: skip
     events = [{"type": "response.created", "response": {"id": "r", "output": []}}, {"type": "response.output_text.delta", "delta": "4."}, {"type": "response.completed", "response": response}]  # fmt: skip

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from llm_marl_envs.orchestration.importers.records import UNREADABLE, Skipped, parsed, text_of
+from llm_marl_envs.orchestration.importers.records import UNREADABLE, Skipped, lines_of, parsed, text_of
+from llm_marl_envs.orchestration.importers.streams import is_delta, whole_responses
 
 LISTS = ("messages", "input", "conversations", "conversation", "traj", "trajectory", "history", "chat_history")
 REQUESTS = ("request", "body", "kwargs", "params", "input", "inputs", "data")
@@ -168,7 +169,13 @@ def _messages(record: dict[str, Any]) -> list[Any]:
 def _bodies(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Where a record may have its response."""
     for name in RESPONSES:
-        part = parsed(record[name]) if isinstance(record.get(name), (dict, str)) else None
+        part = record.get(name)
+        if isinstance(part, str) and part.lstrip().startswith(("data:", "event:")):
+            part = [parsed(line) for line in lines_of(part)]
+        if isinstance(part, list) and any(map(is_delta, part)):  # a recorded stream
+            part = next(iter(whole_responses(part, Skipped())), None)
+            part = part.get("response", part) if isinstance(part, dict) else None
+        part = parsed(part) if isinstance(part, str) else part
         if isinstance(part, dict):
             body = part.get("body")
             yield body if isinstance(body, dict) else part

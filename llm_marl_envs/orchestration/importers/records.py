@@ -86,7 +86,7 @@ def read_source(path: Path) -> TranscriptFile:
     except (ValueError, RecursionError):
         pass
     source = TranscriptFile(path, [])
-    for line in _lines(text):
+    for line in lines_of(text):
         try:
             source.records.append(load(line))
         except (ValueError, RecursionError):
@@ -96,7 +96,7 @@ def read_source(path: Path) -> TranscriptFile:
     return source
 
 
-def _lines(text: str) -> Iterator[str]:
+def lines_of(text: str) -> Iterator[str]:
     """The lines that should be JSON; of an event stream, what follows `data:`."""
     lines = [line.strip() for line in text.split("\n")]  # not splitlines(): JSON may hold U+2028, U+2029 and U+0085
     stream = any(line.startswith("data:") for line in lines)
