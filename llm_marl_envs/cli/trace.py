@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from math import isnan
@@ -19,8 +20,8 @@ from rich.table import Table
 
 from llm_marl_envs.errors import ConfigError, DataError, MissingExtra, ReplayMismatch, TraceError
 from llm_marl_envs.files import write_lines
-from llm_marl_envs.orchestration.export import to_orchestration
-from llm_marl_envs.orchestration.importers import read_transcript
+from llm_marl_envs.orchestration.export import to_orchestration, without_texts
+from llm_marl_envs.orchestration.importers import read_transcripts
 from llm_marl_envs.orchestration.page import write_page
 from llm_marl_envs.orchestration.schema import View, check_view
 from llm_marl_envs.session import Status
@@ -98,8 +99,26 @@ def trace(
             OUT.print(f"wrote {_counted(len(found))} to {escape(str(target))}; open it in a browser")
         case "import":
             target = out or _beside(files[0], ".orchestration.jsonl")
-            count = _write(target, (view for file in files for view in read_transcript(file, layout)))
+            skipped, untimed = Counter[str](), [0]
+            count = _write(target, _imported(files, layout, texts, skipped, untimed))
             OUT.print(_written(count, target), soft_wrap=True)
+            if untimed[0]:
+                OUT.print(
+                    f"{_counted(untimed[0])} without times: their axis counts calls; seconds and speed-up are not known (-)"
+                )
+            if skipped:
+                kinds = ", ".join(f"{number} x {printable(kind, 60)}" for kind, number in skipped.most_common())
+                OUT.print(escape(f"not understood and left out: {skipped.total()} ({kinds})"), soft_wrap=True)
+
+
+def _imported(
+    files: Iterable[Path], layout: str, texts: bool, skipped: Counter[str], untimed: list[int]
+) -> Iterator[View]:
+    """Transcripts as orchestration data; counts what was not understood, and the episodes without times."""
+    for view in read_transcripts(files, layout):
+        skipped.update(view["events"][0].get("skipped", {}))
+        untimed[0] += view["events"][0].get("axis") == "calls"
+        yield view if texts else without_texts(view)
 
 
 def views_of(files: Iterable[Path], verifier: Verifier | None = None, *, texts: bool = True) -> Iterator[View]:
@@ -108,7 +127,7 @@ def views_of(files: Iterable[Path], verifier: Verifier | None = None, *, texts: 
     ungraded: set[str] = set()
     for file in files:
         if _is_exported(file):
-            yield from _read_views(file)
+            yield from _read_views(file) if texts else map(without_texts, _read_views(file))
             continue
         for trace in _read(file):
             outcome = None
@@ -196,6 +215,9 @@ def _stats(views: Iterable[View], out: Path | None) -> None:
             failed += 1
             continue
         figures = {kind: view[kind] for kind in ("rewards", "costs")} | {"metrics": view.get("metrics", {})}
+        if view["events"][0].get("axis") == "calls":  # without times
+            unknown = {"costs": {"wall_clock_s": None}, "metrics": {"speed_up": None}}
+            figures |= {kind: figures[kind] | names for kind, names in unknown.items()}
         found.setdefault(view.get("system", "unknown"), []).append(figures)
     if not found:
         raise TraceError(f"no episodes in these files{f' except {failed} that failed' if failed else ''}")
@@ -215,7 +237,8 @@ def _stats(views: Iterable[View], out: Path | None) -> None:
             if row["system"] == system:
                 interval = "-" if row["low"] is None else f"{row['low']:.4g} to {row['high']:.4g}"
                 name = escape(printable(row["figure"]))
-                table.add_row(row["kind"], name, f"{row['mean']:.4g}", interval, str(row["episodes"]))
+                mean = "-" if row["mean"] is None else f"{row['mean']:.4g}"
+                table.add_row(row["kind"], name, mean, interval, str(row["episodes"]))
         OUT.print(table)
     OUT.print("What the metrics mean: docs/traces.md")
 
@@ -223,7 +246,7 @@ def _stats(views: Iterable[View], out: Path | None) -> None:
 def _figures(system: str, episodes: Sequence[View]) -> Iterator[dict[str, Any]]:
     for kind in ("rewards", "costs", "metrics"):
         for name in dict.fromkeys(name for episode in episodes for name in episode[kind]):
-            having = [episode for episode in episodes if name in episode[kind]]
+            having = [episode for episode in episodes if episode[kind].get(name) is not None]
             values = [float(episode[kind][name]) for episode in having]
             cases = [episode["costs"].get(CASES[name], 1) for episode in having] if name in CASES else None
             share = name in SHARES or (kind == "rewards" and name in _GRADES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import re
@@ -12,10 +13,12 @@ from collections.abc import Iterator
 import pytest
 from playthroughs import SCRIPTS
 from playwright.sync_api import Page, expect, sync_playwright
+from transcript_samples import WEATHER, write
 
 from llm_marl_envs import EnvSpec, Play, Session, Trace, make_workflow
 from llm_marl_envs.errors import TraceError, WriteFailed
 from llm_marl_envs.orchestration.export import to_orchestration
+from llm_marl_envs.orchestration.importers import read_transcript
 from llm_marl_envs.orchestration.page import page_of, write_page
 from llm_marl_envs.task import Question
 
@@ -321,6 +324,29 @@ def test_forks_and_imports_say_so(shown):
     assert "(fork of abcd)" in page.locator("#first option").first.text_content()
     page.select_option("#first", "1")
     assert page.get_by_text("imported, not replayable").is_visible()
+
+
+@needs_chromium
+def test_a_log_without_times_has_an_axis_of_calls(shown, tmp_path):
+    """No seconds anywhere, `-` for the speed-up, and each call in a column of its own."""
+    reply = {"role": "assistant", "content": "No."}
+    record = {"messages": [*WEATHER[:-1], {"role": "ghost"}], "choices": [{"message": WEATHER[-1]}, {"message": reply}]}
+    (view,) = read_transcript(write(tmp_path / "log.jsonl", record))
+    page = shown(view)
+    assert page.locator("text.wave").all_text_contents() == ["call 0", "call 1", "call 2", "call 3"]
+    page.keyboard.press("End")
+    words = page.locator("body").inner_text()
+    assert not re.search(r"\d s\b", words), "no seconds"
+    assert {"wall clock -", "speed up -"} <= set(page.locator(".chips li").all_inner_texts())
+    assert page.locator("#scale").is_hidden()
+    for part in ("no times: the axis counts calls", "Not understood and left out: 1 x message ghost."):
+        assert part in words
+    assert page.locator("#panel dd").first.inner_text() == "3"
+    assert page.locator("#panel h3").all_inner_texts()[-1] == "Alternative 1, not chosen"
+    assert all(x + wide <= after for (x, _, wide), (after, _, _) in itertools.pairwise(boxes_of(page))), (
+        "one after another"
+    )
+    assert shown(view_of("voting", seconds=1.0)).locator("#panel dt", has_text="begins").count() == 1
 
 
 @needs_chromium

@@ -37,7 +37,7 @@ function layoutOf(view, timed) {
   const columnOf = event => waved ? event.wave : event.t;
   for (const event of events) {
     lane(event.agent);
-    const key = columnOf(event), place = `${key} ${laneOf(event)}`, index = used.get(place) ?? 0;
+    const key = columnOf(event), place = isCounted(view) ? key : `${key} ${laneOf(event)}`, index = used.get(place) ?? 0;
     lane(laneOf(event));
     used.set(place, index + 1);
     nodes.set(event.id, { event, index, key });
@@ -80,8 +80,8 @@ function drawTrace(view, place) {
   }
   for (const wave of plan.waves) {
     if (wave.wide < 24 && wave.key % 5) continue;
-    const label = plan.waved ? wave.key : `${number(wave.key)} s`;
-    canvas.append(svg("text", { class: "wave", x: wave.x + wave.wide / 2, y: 12 }, plan.waved && !plan.compact ? `wave ${label}` : String(label)));
+    const what = plan.compact ? "" : plan.waved ? "wave " : isCounted(view) ? "call " : "", unit = plan.waved || !isTimed(view) ? "" : " s";
+    canvas.append(svg("text", { class: "wave", x: wave.x + wave.wide / 2, y: 12 }, `${what}${number(wave.key)}${unit}`));
   }
   if (plan.timed) {
     for (let i = 0; i <= 8; i++) canvas.append(svg("text", { class: "wave", x: 14 + i / 8 * plan.last * plan.perSecond, y: 12 }, `${number(i / 8 * plan.last)} s`));
@@ -130,7 +130,8 @@ function drawNode(event, at, plan, index, count) {
   return group;
 }
 
-const isTimed = view => view.events.some(event => event.seconds > 0);
+const isCounted = view => view.events[0].axis === "calls";  // a log without times: its axis counts calls
+const isTimed = view => !isCounted(view) && view.events.some(event => event.seconds > 0);
 
 function aboutOf(view) {
   const opening = view.events[0], ending = view.events.find(event => "status" in event) ?? {};
@@ -141,12 +142,14 @@ function aboutOf(view) {
   for (const name of ["calls", "tool_calls", "tokens", "wall_clock_s"]) {
     if (view.costs[name]) chips.append(chip(name.replaceAll("_", " "), number(view.costs[name])));
   }
+  if (isCounted(view)) chips.append(chip("wall clock", "-"), chip("speed up", "-"));
   for (const [name, value] of Object.entries(view.metrics ?? {})) if (name !== "task_success") chips.append(chip(name.replaceAll("_", " "), number(value)));
-  const system = [view.system, view.topology, opening.imported ? "imported, not replayable" : null].filter(Boolean).join(" · ");
+  const system = [view.system, view.topology, opening.imported ? "imported, not replayable" : null, isCounted(view) ? `no times: the axis counts calls${opening.partly_timed ? ` (only ${opening.partly_timed})` : ""}` : null].filter(Boolean).join(" · ");
   return element("div", { class: "about" },
     element("h2", {}, `${view.task_id} `, element("small", {}, `${system} · ${view.trace_id}`)),
     opening.parent ? element("p", {}, `Forked from ${opening.parent.trace_id} after ${opening.parent.turn} replies.`) : null,
     opening.question ? element("p", { class: "question", title: opening.question }, opening.question) : null,
+    opening.skipped ? element("p", {}, `Not understood and left out: ${Object.entries(opening.skipped).map(([kind, count]) => `${count} x ${kind}`).join(", ")}.`) : null,
     ending.answer ? element("p", { class: "question" }, `Answer: ${first(ending.answer, 200)}`) : null, chips);
 }
 
@@ -225,7 +228,10 @@ function showPanel() {
 
 function details(drawing, event, other) {
   const rows = element("dl"), row = (name, value) => value !== undefined && value !== null && rows.append(element("dt", {}, name), element("dd", {}, String(value)));
-  row("role", event.role); row("played by", event.human ? "a person" : null); row("to", event.to); row("tool", event.tool); row("wave", event.wave); row("begins", `${number(event.t)} s`);
+  row("role", event.role); row("played by", event.human ? "a person" : null); row("to", event.to); row("tool", event.tool); row("wave", event.wave);
+  row("refused", event.refused ? "yes" : null); row("worked", event.worked === 0 ? "no" : null);
+  if (isTimed(drawing.view)) row("begins", `${number(event.t)} s`);
+  else if (isCounted(drawing.view)) row("call", event.t);
   if (event.seconds) row("takes", `${number(event.seconds)} s`);
   if (event.prompt_tokens || event.reply_tokens) row("tokens", `${event.prompt_tokens ?? 0} read, ${event.reply_tokens ?? 0} written`);
   if (event.choices) row("menu", event.choices.join(", "));
@@ -236,6 +242,7 @@ function details(drawing, event, other) {
   if (event.args) block("Arguments", JSON.stringify(event.args, null, 1), other?.args && JSON.stringify(other.args, null, 1));
   block("Prompt", event.prompt, other?.prompt);
   block(event.type === "tool_result" ? "Result" : event.prompt === undefined ? "Text" : "Reply", event.text, other?.text);
+  (event.alternatives ?? []).forEach((text, i) => block(`Alternative ${i + 1}, not chosen`, text));
   if (event.prompt === undefined && event.text === undefined) row("digest", event.content_ref);
   for (const claim of event.claims ?? []) {
     const grade = typeof claim.grade === "number" ? element("span", { class: `pill ${claim.grade >= 1 ? "good" : "bad"}` }, `graded ${number(claim.grade)}`) : null;
