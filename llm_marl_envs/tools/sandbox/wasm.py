@@ -37,12 +37,12 @@ def missing() -> str | None:
     return None
 
 
-def start(control: int, numpy: bool, files_mb: int, stage: str) -> subprocess.Popen[bytes]:
+def start(control: int, numpy: bool, files_mb: int, stage: str, prefix: list[str]) -> subprocess.Popen[bytes]:
     """Start a server that talks on the descriptor `control`; jobs' texts are put into `stage`."""
     if numpy:
         raise ToolFailed("the WebAssembly sandbox has no numpy; install bubblewrap for tasks that need it")
     return subprocess.Popen(
-        [sys.executable, "-I", "-B", str(SERVER), str(control), stage, str(interpreter())],
+        [*prefix, sys.executable, "-I", "-B", str(SERVER), str(control), stage, str(interpreter())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
