@@ -98,7 +98,11 @@ def _layers() -> Table:
     table.add_row("cgroup", f"[green]in force[/] in {place}" if place else f"[yellow]{held}[/] ({escape(reason)})")
     abi = landlock.version() if seccomp.supported() else 0
     table.add_row("Landlock", f"version {abi}" if abi else "[yellow]not in this kernel[/]")
-    users = "each server has its own" if os.geteuid() == 0 else "yours, in a user namespace: only root can give others"
+    users = (
+        "each server has its own"
+        if getattr(os, "geteuid", lambda: 1)() == 0
+        else "yours, in a user namespace: only root can give others"
+    )
     table.add_row("user id", users)
     return table
 

@@ -78,6 +78,6 @@ def _remove(folder: str) -> bool:
             shutil.rmtree(folder)
     except FileNotFoundError:
         return True
-    except OSError:
+    except (OSError, RecursionError):  # a program without a sandbox may nest folders without end
         return False
     return True
