@@ -24,6 +24,7 @@ MODULES = (
     "secrets",
     "verdicts",
     "results",
+    "tricks",
 )
 SMALL = JobLimits(cpu_s=2.0, wall_s=4.0, memory_mb=128, output_kb=64)
 SHORT = JobLimits(cpu_s=1.0, wall_s=1.5, memory_mb=128, output_kb=64)
@@ -38,7 +39,8 @@ class Escape:
     With `tests` it is examined, and must then not be "ok" unless `ends` says so; otherwise it is run. `before` is a job
     played just before it in the same sandbox. `@NAME@` in these texts stands for what the suite has planted (see
     `suite.Planted`), and `PRELUDE` is put before `program` and `before`. `dangerous`: it would harm a machine without a
-    sandbox. `slow`: it takes a second or more although it is contained.
+    sandbox. `slow`: for the long runs only, because it
+    takes a second or more although it is contained, or is much like another.
     """
 
     category: str
