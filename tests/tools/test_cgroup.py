@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -92,7 +91,14 @@ def invented(tmp_path, monkeypatch):
     """Groups of invented files, which are removed like others: with all that is in them."""
     mount = machine(tmp_path, "/", {"": (BOTH, BOTH)})
     monkeypatch.setattr(cgroup, "PROC", tmp_path / "proc")
-    monkeypatch.setattr(os, "rmdir", shutil.rmtree)
+    rmdir = os.rmdir
+
+    def remove(folder: str, **named: int | None) -> None:
+        for file in Path(folder).iterdir() if not named else ():
+            file.unlink()
+        rmdir(folder, **named)
+
+    monkeypatch.setattr(os, "rmdir", remove)
     return mount
 
 
@@ -108,7 +114,7 @@ def test_a_server_joins_and_a_job_has_its_limit(invented, monkeypatch):
     with Sandbox(HERE[0], workers=1) as box:
         limits = JobLimits(memory_mb=100, output_kb=64, files_mb=2)
         assert box.run("print(1)", limits=limits).stdout == "1\n"
-        (group,) = invented.glob("llm-marl-sandbox-*")
+        (group,) = invented.glob("llm-marl-server-*")
         assert (group / "cgroup.procs").read_text() == "0\n"
         assert (group / "pids.max").read_text() == str(2 * 256 + 16)
         assert (group / "memory.swap.max").read_text() == "0"
@@ -136,6 +142,7 @@ def test_who_was_starved(invented):
         seen.append(group.starved())
     assert seen == [False, True, False, True]
     group.close()
+    assert not group.folder.exists()
 
 
 def real() -> Path | None:

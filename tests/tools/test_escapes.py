@@ -108,10 +108,13 @@ def with_wasmtime(python: str, folder: Path) -> str:
     shutil.copytree(
         Path(wasm.interpreter()).parent,
         folder / "cache" / "llm-marl-envs",
-        ignore=lambda at, names: set(names) - {"python.wasm"},
+        ignore=lambda at, names: [name for name in names if not name.endswith("wasm")],
     )
     for name in ("wasmtime", "platformdirs"):
-        shutil.copytree(Path(importlib.import_module(name).__file__ or "").parent, packages / name)
+        module = Path(importlib.import_module(name).__file__ or "").parent
+        shutil.copytree(module, packages / name)
+        for about in module.parent.glob(f"{name}-*.dist-info"):
+            shutil.copytree(about, packages / about.name)
     subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
     return str(folder / "env" / "bin" / "python")
 

@@ -233,7 +233,7 @@ box.close()
 
 
 def folders(place: Path) -> set[str]:
-    return {path.name for path in place.glob("llm-marl-sandbox-*")}
+    return {path.name for path in place.glob("llm-marl-server-*")}
 
 
 def test_folders_of_killed_processes_are_swept_and_of_living_ones_are_not(tmp_path):
@@ -271,15 +271,15 @@ def test_folders_of_killed_runs_are_swept_and_of_living_ones_are_not(place):
     runs[0].kill()
     runs[0].communicate()
     assert len(folders(place)) == len(runs), "nobody has swept yet"
-    (place / "llm-marl-sandbox-mine").write_text("a file of that name is nobody's folder")
-    (place / "llm-marl-sandbox-old").mkdir()
-    (place / "llm-marl-sandbox-old" / "full").mkdir()
+    (place / "llm-marl-server-mine").write_text("a file of that name is nobody's folder")
+    (place / "llm-marl-server-old").mkdir()
+    (place / "llm-marl-server-old" / "full").mkdir()
     with Sandbox(others[0], workers=1) as box:
         assert box.run("print(1)").stdout == "1\n"
         assert len(folders(place)) == len(runs) + 1, "the living, ours, and the file"
     for run in runs[1:]:
         assert run.communicate("")[0] == "7\n", "it still works"
-    assert folders(place) == {"llm-marl-sandbox-mine"}
+    assert folders(place) == {"llm-marl-server-mine"}
 
 
 def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ import time
 if sys.platform != "win32":
     import fcntl
 
-NAME = "llm-marl-sandbox-"
+NAME = "llm-marl-server-"  # not the name that earlier versions gave to folders without a lock
 
 
 def take(parent: str) -> tuple[str, int]:

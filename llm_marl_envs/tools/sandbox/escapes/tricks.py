@@ -1,6 +1,6 @@
 """Tricks with imports, recursion, large numbers, patterns, threads, signals, links, streams and the talk with the tests.
 
-All but the first of a category are for the long runs only.
+All but two are for the long runs only.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ def _run(category: str, name: str, program: str, ends: tuple[str, ...] = _ANY, s
     return Escape(category, name, program, ends=ends, limits=_TIGHT, slow=slow)
 
 
-def _fool(category: str, name: str, program: str, tests: str = _TESTS, slow: bool = True) -> Escape:
+def _fool(category: str, name: str, program: str, tests: str = _TESTS) -> Escape:
     """It must not be "ok"."""
-    return Escape(category, name, program, tests, limits=SHORT, slow=slow)
+    return Escape(category, name, program, tests, limits=SHORT, slow=True)
 
 
 # Speak the protocol oneself: a frame is four bytes of length and JSON.
@@ -44,7 +44,7 @@ for name in ("math", "json", "re", "collections", "numpy", "unittest"):
     sys.modules[name] = Loose(name)
 def answer(x):
     return 0
-""", "import math, json\nassert math.isclose(answer(20), 41)", slow=False),
+""", "import math, json\nassert math.isclose(answer(20), 41)"),
     _fool("imports", "a finder for everything", """
 import importlib.abc, importlib.machinery, types
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -179,7 +179,7 @@ for act in (lambda: "x" * (1 << 62), lambda: [0] * (1 << 60), lambda: "x".center
     except (MemoryError, OverflowError, ValueError):
         continue
     escaped("it is there")
-""", slow=False),
+"""),
     _run("numbers and patterns", "decimals of any precision", """
 import decimal
 decimal.setcontext(decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN))
@@ -233,7 +233,7 @@ def write():
         print("x" * 100, flush=True)
 for _ in range(20):
     threading.Thread(target=write, daemon=True).start()
-""", ("ok", "output", "error", "signal", *STOPPED), slow=False),
+""", ("ok", "output", "error", "signal", *STOPPED)),
     _run("threads", "turns of a nanosecond", """
 import threading
 sys.setswitchinterval(1e-9)
@@ -367,7 +367,7 @@ for i in range(2000):
     os.lseek(1, -1 if i % 2 else 0, os.SEEK_END if i % 2 else os.SEEK_SET)
     os.writev(1, [b"y" * 1000] * 16)
     os.pwrite(1, b"z" * 1000, i * 1000)
-""", ("output", "error", *STOPPED), slow=False),
+""", ("output", "error", *STOPPED)),
     _run("streams", "input that is written to", """
 os.ftruncate(0, 8 << 20)
 os.pwrite(0, b"planted" * 1000, 0)
@@ -396,7 +396,7 @@ WIRE = (
 for byte in (1 << 20).to_bytes(4, "big") + b"[" * (1 << 20):
     link.send(bytes([byte]))
     time.sleep(0.01)
-""", slow=False),
+"""),
     _fool("wire", "every answer twice", _TALK + """
 frame(["loaded", None])
 while True:
@@ -429,7 +429,7 @@ while heard():
 
 OBJECTS = (
     _fool("objects", "an iterator without end", "def answer(x):\n    import itertools\n    return itertools.count()", "assert sum(answer(20)) == 41"),
-    _fool("objects", "a generator without end", "def answer(x):\n    while True:\n        yield 41", "assert list(answer(20)) == [41]", slow=False),
+    _fool("objects", "a generator without end", "def answer(x):\n    while True:\n        yield 41", "assert list(answer(20)) == [41]"),
     _fool("objects", "a length that lies", """
 class Long(list):
     def __len__(self):
