@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import importlib
 import json
@@ -13,20 +12,15 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import threading
-import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cases import sizes
 
 import llm_marl_envs
-from llm_marl_envs.tools.sandbox import JobLimits, Sandbox, runtime, variants, wasm
+from llm_marl_envs.tools.sandbox import JobLimits, Sandbox, variants, wasm
 from llm_marl_envs.tools.sandbox.escapes import PRELUDE, Escape, all_escapes, suite
 from llm_marl_envs.tools.sandbox.escapes.suite import VARIABLE, Finding, Planted, run_suite
-from llm_marl_envs.tools.sandbox.inside import seccomp
 from llm_marl_envs.tools.sandbox.server import Server
 
 HERE = tuple(name for name, reason in variants().items() if reason is None)
@@ -336,144 +330,6 @@ def test_fakes_do_fool_a_naive_judge(name):
     assert subprocess.run(judged, capture_output=True, timeout=60, check=False).returncode == 0
 
 
-@pytest.fixture
-def weakened(tmp_path, monkeypatch):
-    """A function that plants a fault in the code inside the sandbox: text at the end of one of its modules."""
-    real = runtime.runtime(False)
-    variant = importlib.import_module(f"llm_marl_envs.tools.sandbox.{NATIVE[0]}")
-
-    def weaken(module: str, text: str) -> None:
-        folder = tmp_path / f"inside-{len(list(tmp_path.iterdir()))}"
-        shutil.copytree(runtime.INSIDE, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        with open(folder / module, "a") as file:
-            file.write(f"\n\n{text}\n")
-        binds = tuple(
-            (str(folder) if source == str(runtime.INSIDE) else source, inside) for source, inside in real.binds
-        )
-        monkeypatch.setattr(variant, "runtime", lambda numpy: replace(real, binds=binds))
-
-    return weaken
-
-
-def rule(name: str) -> tuple[str, str]:
-    """The filter without the rule on a system call: it is made whatever its arguments."""
-    return "seccomp.py", f"_before_{name} = _rules\ndef _rules():\n    return _before_{name}() | {{{name!r}: ()}}"
-
-
-def opened(x86: int, arm: int) -> tuple[str, str]:
-    """The filter with one more system call."""
-    more = f"dict(x86_64={x86}, aarch64={arm})"
-    return "seccomp.py", f"_MACHINES = {{m: (a, (*l, ({more}[m],) * 2), n) for m, (a, l, n) in _MACHINES.items()}}"
-
-
-TIMERS = "job.py", "FIXED.pop(resource.RLIMIT_SIGPENDING)"
-WEAKENED = [
-    ("threads that leave the common descriptors", *rule("close_range")),
-    ("page tables for pages far apart", *rule("mmap")),
-    ("threads that never had them in common", *rule("clone")),
-    ("page tables for pages moved far apart", *rule("mremap")),
-    ("pages that a file has let go", *opened(40, 71)),
-    ("descriptors on their way", *opened(46, 211)),
-    ("splices", *opened(275, 76)),
-    ("sockets of other families", *rule("socketpair")),
-    ("urgent bytes", *rule("sendto")),
-    ("urgent bytes", *rule("recvfrom")),
-    ("larger buffers", *rule("fcntl")),
-    ("larger buffers", *opened(54, 208)),
-    ("leases and owners", *rule("fcntl")),
-    ("records that are locked", *rule("fcntl")),
-    ("POSIX timers", *TIMERS),
-    ("fork, vfork, clone and clone3 by system call", *rule("clone3")),
-    ("tricks with the parent's death", *rule("prlimit")),
-]
-
-
-@pytest.mark.skipif(not NATIVE or not seccomp.supported(), reason="no sandbox with a filter works here")
-@sizes("rows", WEAKENED[:1], WEAKENED)
-def test_a_filter_without_a_rule_is_noticed(rows, weakened):
-    unnoticed = []
-    for name, module, text in rows:
-        weakened(module, text)
-        with Sandbox(NATIVE[0], workers=1) as box:
-            unnoticed += [f"{name}: {text}" for f in run_suite(box, [one(name)]) if f.contained]
-    assert unnoticed == []
-
-
-LOCKS = """
-import fcntl, os, time
-file = open(os.__file__)
-fcntl.flock(file, fcntl.LOCK_EX)
-print("locked", flush=True)
-time.sleep(0.3)
-"""
-
-
-def kept_waiting() -> bool:
-    """Whether a program in the sandbox can lock a file of the host's, one of Python's own, against others."""
-    seen: list[bool] = []
-
-    def look() -> None:
-        with open(os.__file__) as file:
-            while not done.wait(0.01):
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                    fcntl.flock(file, fcntl.LOCK_UN)
-                except BlockingIOError:
-                    seen.append(True)
-
-    done = threading.Event()
-    watch = threading.Thread(target=look)
-    with Sandbox(NATIVE[0], workers=1) as box:
-        watch.start()
-        try:
-            assert box.run(LOCKS).stdout == "locked\n"
-        finally:
-            done.set()
-            watch.join()
-    return bool(seen)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not NATIVE, reason=f"no fork server works here: {variants()}")
-def test_nobody_waits_for_a_lock_of_a_program(weakened):
-    assert not kept_waiting()
-    weakened(*rule("flock"))
-    assert kept_waiting(), "the planted fault: locks are made"
-
-
-def kernel_memory() -> int:
-    """What the kernel holds for itself and can not give back, MB: objects, page tables, stacks of threads."""
-    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return sum(int(lines[name].split()[0]) for name in ("SUnreclaim", "PageTables", "KernelStack")) >> 10
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not NATIVE, reason=f"no fork server works here: {variants()}")
-def test_the_kernel_holds_little(weakened):
-    """Looked at from outside while they run; and the same look sees what a weaker filter lets through."""
-
-    def most(escapes: list[Escape]) -> int:
-        seen, done = [kernel_memory()], threading.Event()
-
-        def look() -> None:
-            while not done.wait(0.02):
-                seen.append(kernel_memory())
-
-        watch = threading.Thread(target=look)
-        with Sandbox(NATIVE[0], workers=1) as box:
-            watch.start()
-            run_suite(box, escapes)
-            done.set()
-            watch.join()
-        return max(seen) - seen[0]
-
-    held = [e for e in all_escapes() if e.category == "kernel memory"]
-    assert len(held) >= 19
-    assert most(held) < 100, "others on this machine may add to it"
-    weakened(*rule("mmap"))
-    assert most([one("page tables for pages far apart")]) > 200
-
-
 @pytest.mark.slow
 @needs_a_sandbox
 @pytest.mark.parametrize("variant", NATIVE)
@@ -495,61 +351,3 @@ def test_each_is_within_5_seconds_and_500_megabytes(variant, monkeypatch):
     assert len(findings) == len(all_escapes()) <= len(used)
     assert max(cpu_s for cpu_s, _ in used) <= 5
     assert 50 < max(megabytes for _, megabytes in used) <= 500
-
-
-HOLE = """
-def _run(engine, module, code, folder, part):
-    import ctypes, signal
-    for name, act in {
-        "read": lambda: open("/etc/passwd").read(), "list": lambda: os.listdir("/"), "write": lambda: open("/tmp/x", "w").close(),
-        "connect": lambda: socket.socket(), "fork": lambda: os.fork() or os._exit(0), "kill": lambda: os.kill(os.getppid(), 0),
-        "become root": lambda: os.setuid(0), "exec": lambda: os.execv("/bin/true", ["true"]),
-    }.items():
-        try:
-            act()
-            os.write(1, f"{name}\\n".encode())
-        except OSError:
-            pass
-    return 0
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif("wasm" not in HERE, reason=f"no WebAssembly here: {variants()}")
-def test_a_hole_in_webassembly_leads_nowhere(tmp_path, monkeypatch):
-    """The planted hole: what runs in the job is not the interpreter but attempts on the host."""
-    text = wasm.SERVER.read_text()
-    shutil.copytree(runtime.INSIDE, tmp_path / "inside")
-    monkeypatch.setattr(wasm, "SERVER", tmp_path / "wasm_server.py")
-
-    def gets_through(text: str) -> list[str]:
-        before, end = text.rsplit("\n\nmain()", 1)
-        wasm.SERVER.write_text(f"{before}\n{HOLE}\nmain(){end}")
-        with Sandbox("wasm", workers=1) as box:
-            return box.run("").stdout.split("\n")[:-1]
-
-    assert gets_through(text) == []
-    assert "        load_filter()\n" in text
-    assert "read" in gets_through(
-        text.replace("        load_filter()\n", "").replace("if landlock.version():", "if False:")
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.skipif("wasm" not in HERE, reason=f"no WebAssembly here: {variants()}")
-def test_webassembly_starts_on_a_busy_machine_although_nothing_is_compiled(tmp_path, monkeypatch):
-    (tmp_path / "llm-marl-envs").mkdir()
-    shutil.copy(Path(wasm.interpreter()), tmp_path / "llm-marl-envs")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
-    try:
-        for _ in range(2):  # compiled, then not
-            with Sandbox("wasm", workers=1) as box:
-                began = time.monotonic()
-                assert box.run("print(6 * 7)").stdout == "42\n"
-        assert time.monotonic() - began < 15
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
-    assert len(list((tmp_path / "llm-marl-envs").glob("*.cwasm"))) == 1

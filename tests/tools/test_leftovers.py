@@ -317,7 +317,7 @@ try:
 except RuntimeError:
     pass
 print(made, threads, flush=True)
-time.sleep(0.7)
+time.sleep(0.4)
 os._exit(0)
 """
 TAKE_SOME = """

@@ -25,6 +25,7 @@ MODULES = (
     "verdicts",
     "results",
     "tricks",
+    "talk",
 )
 SMALL = JobLimits(cpu_s=2.0, wall_s=4.0, memory_mb=128, output_kb=64)
 SHORT = JobLimits(cpu_s=1.0, wall_s=1.5, memory_mb=128, output_kb=64)

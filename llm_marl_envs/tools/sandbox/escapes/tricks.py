@@ -1,6 +1,6 @@
-"""Tricks with imports, recursion, large numbers, patterns, threads, signals, links, streams and the talk with the tests.
+"""Tricks with imports, recursion, large numbers, patterns, threads, signals and links.
 
-All but two are for the long runs only.
+All but one of a kind are for the long runs only.
 """
 
 from __future__ import annotations
@@ -17,22 +17,10 @@ def _run(category: str, name: str, program: str, ends: tuple[str, ...] = _ANY, s
     return Escape(category, name, program, ends=ends, limits=_TIGHT, slow=slow)
 
 
-def _fool(category: str, name: str, program: str, tests: str = _TESTS) -> Escape:
+def _fool(category: str, name: str, program: str, tests: str = _TESTS, slow: bool = True) -> Escape:
     """It must not be "ok"."""
-    return Escape(category, name, program, tests, limits=SHORT, slow=True)
+    return Escape(category, name, program, tests, limits=SHORT, slow=slow)
 
-
-# Speak the protocol oneself: a frame is four bytes of length and JSON.
-_TALK = """
-import json, socket, time
-link = socket.socket(fileno=3)
-def frame(message):
-    data = json.dumps(message).encode()
-    link.sendall(len(data).to_bytes(4, "big") + data)
-def heard():
-    length = int.from_bytes(link.recv(4, socket.MSG_WAITALL), "big")
-    return json.loads(link.recv(length, socket.MSG_WAITALL))
-"""
 
 IMPORTS = (
     _fool("imports", "modules that the tests import, replaced", """
@@ -44,7 +32,7 @@ for name in ("math", "json", "re", "collections", "numpy", "unittest"):
     sys.modules[name] = Loose(name)
 def answer(x):
     return 0
-""", "import math, json\nassert math.isclose(answer(20), 41)"),
+""", "import math, json\nassert math.isclose(answer(20), 41)", slow=False),
     _fool("imports", "a finder for everything", """
 import importlib.abc, importlib.machinery, types
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -179,7 +167,7 @@ for act in (lambda: "x" * (1 << 62), lambda: [0] * (1 << 60), lambda: "x".center
     except (MemoryError, OverflowError, ValueError):
         continue
     escaped("it is there")
-"""),
+""", slow=False),
     _run("numbers and patterns", "decimals of any precision", """
 import decimal
 decimal.setcontext(decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN))
@@ -256,7 +244,7 @@ threading.Timer(0.05, os._exit, (0,)).start()
 def answer(x):
     import time
     time.sleep(0.2)
-"""),
+""", slow=False),
     _run("threads", "a deadlock of imports and locks", """
 import threading, _thread
 lock = threading.RLock()
@@ -310,7 +298,7 @@ os.symlink("a", "b"), os.symlink("b", "a"), os.symlink(".", "self")
 attempt("followed a circle", lambda: open("a").close())
 attempt("a long way through oneself", lambda: open("self/" * 45 + "nothing").close())
 os.symlink("x" * 4095, "long")
-""", ("ok",), slow=False),
+""", ("ok",)),
     _run("links", "a link written through", """
 for place in ("/sandbox/code/job.py", "/dev/stdout", "/proc/self/mem", "@FOLDER@/host.txt", "../code", "/"):
     try:
@@ -320,7 +308,7 @@ for place in ("/sandbox/code/job.py", "/dev/stdout", "/proc/self/mem", "@FOLDER@
     attempt(f"wrote through a link to {place}", lambda: open("through", "w").write("x"))
     attempt(f"made a file behind {place}", lambda: open("through/planted", "w").close())
     os.unlink("through")
-""", ("ok",)),
+""", ("ok",), slow=False),
     _run("links", "names that nobody should print", """
 for name in ("\\n", "\\x1b[2J", "-rf", "a" * 255, "\\udcff", "..a", " ", "*", "$(reboot)"):
     open(name, "w").close()
@@ -347,125 +335,4 @@ for act in (lambda: os.rename("/sandbox/work", "/sandbox/gone"), lambda: os.rmdi
 """, ("ok",)),
 )  # fmt: skip
 
-STREAMS = (
-    _run("streams", "standard output mapped into memory", """
-import mmap
-os.ftruncate(1, 1 << 20)
-area = mmap.mmap(1, 1 << 20)
-area[:] = b"x" * (1 << 20)
-""", ("output", "error", "signal")),
-    _run("streams", "other files in place of the streams", """
-fd = os.open("f", os.O_CREAT | os.O_RDWR)
-for number in (0, 1, 2):
-    os.dup2(fd, number)
-for _ in range(200):
-    os.write(1, bytes(1 << 16))
-print("unseen")
-"""),
-    _run("streams", "written backwards and in vectors", """
-for i in range(2000):
-    os.lseek(1, -1 if i % 2 else 0, os.SEEK_END if i % 2 else os.SEEK_SET)
-    os.writev(1, [b"y" * 1000] * 16)
-    os.pwrite(1, b"z" * 1000, i * 1000)
-""", ("output", "error", *STOPPED)),
-    _run("streams", "input that is written to", """
-os.ftruncate(0, 8 << 20)
-os.pwrite(0, b"planted" * 1000, 0)
-sys.stdin.buffer.read()
-"""),
-    _run("streams", "an exit code from elsewhere", """
-class Code(int):
-    def __index__(self):
-        escaped("asked for")
-        return 0
-    __and__ = __rand__ = lambda *_: 0
-raise SystemExit(Code(3))
-"""),
-    _run("streams", "an end that prints for ever", """
-class Loud:
-    def __str__(self):
-        while True:
-            sys.stdout.write("x" * 10_000)
-raise SystemExit(Loud())
-""", ("output", "error", *STOPPED)),
-)  # fmt: skip
-
-WIRE = (
-    _fool("wire", "half a frame, then silence", _TALK + "link.send((1000).to_bytes(4, 'big') + b'[')\ntime.sleep(100)"),
-    _fool("wire", "a byte at a time", _TALK + """
-for byte in (1 << 20).to_bytes(4, "big") + b"[" * (1 << 20):
-    link.send(bytes([byte]))
-    time.sleep(0.01)
-"""),
-    _fool("wire", "every answer twice", _TALK + """
-frame(["loaded", None])
-while True:
-    heard()
-    frame(["value", 41]), frame(["value", 3]), frame(["ok", -7])
-"""),
-    _fool("wire", "one side closed", _TALK + "frame(['loaded', None])\nlink.shutdown(socket.SHUT_WR)\nlink.recv(1 << 16)\ntime.sleep(100)"),
-    _fool("wire", "answers that are no JSON", _TALK + """
-for body in (b"", b"NaN", b"\\xff\\xfe", b"[1,", b'{"k": "tuple"}', b"1e999", b'"' + b"\\\\ud800" * 1000 + b'"', b"[" * 100_000):
-    link.sendall(len(body).to_bytes(4, "big") + body)
-time.sleep(0.2)
-"""),
-    _fool("wire", "names that answer for others", _TALK + """
-frame(["loaded", None])
-for _ in range(1000):
-    heard()
-    frame(["value", {"k": "ref", "v": 0}]), frame(["value", {"k": "function", "v": "len"}])
-"""),
-    _fool("wire", "a flood that nobody asked for", _TALK + """
-frame(["loaded", None])
-while True:
-    frame(["value", "x" * 100_000])
-"""),
-    _fool("wire", "errors instead of answers", _TALK + """
-frame(["loaded", None])
-while heard():
-    frame(["raised", ["SystemExit", [0]]]), frame(["raise", "SystemExit", "0"]), frame(["error", "StopIteration", None])
-"""),
-)  # fmt: skip
-
-OBJECTS = (
-    _fool("objects", "an iterator without end", "def answer(x):\n    import itertools\n    return itertools.count()", "assert sum(answer(20)) == 41"),
-    _fool("objects", "a generator without end", "def answer(x):\n    while True:\n        yield 41", "assert list(answer(20)) == [41]"),
-    _fool("objects", "a length that lies", """
-class Long(list):
-    def __len__(self):
-        return 1 << 60
-    def __length_hint__(self):
-        return 1 << 60
-    def __iter__(self):
-        return iter([])
-def answer(x):
-    return Long()
-""", "assert list(answer(20)) == [41]"),
-    _fool("objects", "a coroutine instead of an answer", "async def answer(x):\n    return 41"),
-    _fool("objects", "a name that is no function", "class answer(int):\n    def __new__(cls, x):\n        return int.__new__(cls, x)\n    def __eq__(self, other):\n        return True\n    __hash__ = int.__hash__"),
-    _fool("objects", "a class registered as everything", """
-import numbers, collections.abc
-class Any:
-    def __eq__(self, other): return True
-    def __iter__(self): return iter(())
-    def __bool__(self): return True
-    __hash__ = __len__ = lambda self: 0
-for base in (numbers.Number, numbers.Real, collections.abc.Sequence, collections.abc.Mapping, collections.abc.Set):
-    base.register(Any)
-def answer(x):
-    return Any()
-"""),
-    _fool("objects", "a class that is changed in flight", """
-class A:
-    def __getattribute__(self, name):
-        object.__setattr__(self, "__class__", B)
-        return object.__getattribute__(self, name)
-class B(A):
-    __eq__ = lambda self, other: True
-    __hash__ = None
-def answer(x):
-    return A()
-"""),
-)  # fmt: skip
-
-ESCAPES = (*IMPORTS, *RECURSION, *NUMBERS, *THREADS, *SIGNALS, *LINKS, *STREAMS, *WIRE, *OBJECTS)
+ESCAPES = (*IMPORTS, *RECURSION, *NUMBERS, *THREADS, *SIGNALS, *LINKS)
