@@ -25,7 +25,8 @@ class Found(NamedTuple):
     complaints: list[str]
     refused: str  # why the file was not read, or not to its end
     crash: str  # a traceback, or how the process was ended
-    cpu_s: float
+    jobs_s: float  # CPU seconds of sandboxed programs, which some sandboxes do not hand on to who waits for them
+    cpu_s: float  # of all processes that were waited for
     mb: float
     wall_s: float
 
@@ -58,13 +59,22 @@ def check(path: Path, data_dir: str, tools: bool, budget: dict[str, Any]) -> dic
     """As `trace check` does."""
     from llm_marl_envs.cli.trace import examine
     from llm_marl_envs.errors import TraceError
+    from llm_marl_envs.tools.sandbox.server import Server
     from llm_marl_envs.traces.verify import Budget, Verifier
 
+    took, play = [], Server.play
+
+    def counted(server: Server, *args: Any) -> Any:
+        result = play(server, *args)
+        took.append(server.took_s)
+        return result
+
+    Server.play = counted  # type: ignore[method-assign]
     try:
         found = examine((path,), Verifier(data_dir, tools=tools, budget=Budget(**budget)))
     except TraceError as bad:
         return {"refused": str(bad)[:300]}
-    return {"values": found.scores, "complaints": [text[:300] for text in found.wrong]}
+    return {"values": found.scores, "complaints": [text[:300] for text in found.wrong], "jobs_s": sum(took)}
 
 
 def serve() -> None:
@@ -101,7 +111,7 @@ def serve() -> None:
             text = file.read()
         _, status, usage = os.wait4(pid, 0)
         signal.alarm(0)
-        found = {"values": [], "complaints": [], "refused": "", "crash": ""}
+        found = {"values": [], "complaints": [], "refused": "", "crash": "", "jobs_s": 0.0}
         found |= json.loads(text) if text else {"crash": f"ended with {os.waitstatus_to_exitcode(status)}"}
         took = usage.ru_utime + usage.ru_stime
         answer = Found(**found, cpu_s=took, mb=usage.ru_maxrss / 1024, wall_s=time.monotonic() - began)

@@ -16,8 +16,8 @@ from llm_marl_envs import Trace
 from llm_marl_envs.allowance import Allowance, OverBudget, left, spend, unmetered
 from llm_marl_envs.traces.verify import Budget, Refused, Verified, Verifier
 
-CPU_S, MB = 5.0, 500.0  # that the verification of a file may take, with all its workers
-SOME = 5  # files of a category that every run tries
+CPU_S, JOBS_S, MB = 5.0, 2.5, 500.0  # that the verification of a file may take, with all its workers
+SOME = 4  # files of a category that every run tries
 NEEDS_SANDBOX = ("programs",)
 
 
@@ -41,6 +41,7 @@ def wrong(case: Case, found: Found) -> list[str]:
         said += [text for text in found.complaints if not re.search(case.says or "$^", text)]
         between = set(found.values[1:-1]) if case.value is not None else set()
         said += [f"scores {found.values}"] if between - {case.value} else []
+    said += [f"{found.jobs_s:.1f} CPU seconds of programs"] * (found.jobs_s > JOBS_S)
     return said + [f"{found.cpu_s:.1f} CPU seconds"] * (found.cpu_s > CPU_S) + [f"{found.mb:.0f} MB"] * (found.mb > MB)
 
 
@@ -60,7 +61,7 @@ def tried(category: str, fast: bool, measure: Measurer, folder, data_dir) -> lis
         case.make(path)
         found = measure(path, str(data_dir), tools=case.tools)
         said += [f"{case.name}: {what:.600}" for what in wrong(case, found)]
-        worst = max(worst[0], found.cpu_s), max(worst[1], found.mb)
+        worst = max(worst[0], found.cpu_s + found.jobs_s), max(worst[1], found.mb)
         if path.is_file():
             path.unlink()
     print(f"{category}: {len(rows)} files, at most {worst[0]:.1f} CPU seconds and {worst[1]:.0f} MB")
