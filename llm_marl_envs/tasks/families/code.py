@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
+from llm_marl_envs.allowance import grant, unmetered
 from llm_marl_envs.errors import DataError, ToolFailed
 from llm_marl_envs.grading.programs import put_ahead, same_output
 from llm_marl_envs.reading import find_program
@@ -82,7 +83,10 @@ def grade_program(checks: Checks, text: str | None, kind: str, cpu_s: float, num
     box, limits = shared(numpy=numpy), JobLimits(cpu_s=cpu_s)
     for number, check in enumerate(checks.graded, 1):
         status, fault = tried(box, put_ahead(checks.ahead, program), check, limits)
-        if status in ("cpu", "memory") and (more := _needed(checks, check, limits, numpy)) != limits:
+        with unmetered():
+            more = _needed(checks, check, limits, numpy) if status in ("cpu", "memory", "budget") else limits
+        if more != limits:
+            grant((checks, number), more.cpu_s, more.memory_mb)
             _, fault = tried(box, put_ahead(checks.ahead, program), check, more)
         if fault is not None:
             return Score(0.0, f"test {number} of {len(checks.graded)}: {fault}", program)
@@ -151,6 +155,7 @@ def _ended(run: JobResult, limits: JobLimits) -> str:
         "memory": f"it needs more than {limits.memory_mb} MB of memory",
         "output": f"it writes more than {limits.output_kb} kB",
         "signal": "it was ended by a signal",
+        "budget": "it takes more than is left of its verification's budget",
     }[run.status]
 
 

@@ -31,6 +31,7 @@ class Server:
 
     def __init__(self, variant: ModuleType, numpy: bool, files_mb: int):
         self.numpy, self.files_mb = numpy, files_mb
+        self.took_s = 0.0  # CPU seconds of the last job, all its processes
         self.stage, self._lock = places.take(tempfile.gettempdir())
         self.group = _group()
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -76,6 +77,7 @@ class Server:
                 Ended(code, cpu_s, os.pread(fds[4 * i + 2], cap, 0), os.pread(fds[4 * i + 3], cap, 0))
                 for i, (code, cpu_s, _) in enumerate(answer["ends"])
             ]
+            self.took_s = sum(end.cpu_s for end in ends)
         finally:
             for fd in fds:
                 os.close(fd)
