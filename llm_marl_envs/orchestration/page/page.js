@@ -74,7 +74,7 @@ function drawEdges(drawing, edges) {
     const head = `M${x2} ${y2}l-7 -3.5m7 3.5l-7 3.5`;
     const path = svg("path", { class: `edge ${EDGES.has(edge.type) ? edge.type : ""} ${edges.length > MOST_LINKS && drawing.large ? "many" : ""}`, d: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}${head}` });
     drawing.edgeGroup.append(path);
-    drawing.edges.push({ ...edge, path });
+    drawing.edges.push({ ...edge, path, at: drawing.places.get(edge.dst) });
   }
 }
 
@@ -195,13 +195,15 @@ function draw() {
 }
 
 function setStep(step, focus = true) {
+  const before = state.step;
   state.step = Math.max(0, Math.min(step, Number($("step").max)));
   $("step").value = state.step;
   $("where").textContent = `step ${state.step + 1} of ${Number($("step").max) + 1}`;
   for (const drawing of state.drawn) {
     const now = Math.min(state.step, drawing.nodes.length - 1), id = drawing.view.events[now].id;
     drawRow(drawing, drawing.plan.nodes.get(id).row);
-    drawing.nodes.forEach((node, i) => mark(drawing, node, i));
+    const changed = [Math.min(before, state.step, now), Math.min(Math.max(before, state.step), drawing.nodes.length - 1)];
+    for (let i = changed[0]; i <= changed[1]; i++) if (drawing.nodes[i]) mark(drawing, drawing.nodes[i], i);
     if (drawing.large) {
       drawing.edges = [];
       drawing.edgeGroup.replaceChildren();
@@ -209,7 +211,7 @@ function setStep(step, focus = true) {
     }
     for (const edge of drawing.edges) {
       edge.path.classList.toggle("on", edge.src === id || edge.dst === id);
-      edge.path.classList.toggle("faint", drawing.places.get(edge.dst) > state.step);
+      edge.path.classList.toggle("faint", edge.at > state.step);
     }
     const at = drawing.plan.nodes.get(id), box = drawing.scroller;
     if (at.x < box.scrollLeft + 30 || at.x + at.wide > box.scrollLeft + box.clientWidth - 30) box.scrollLeft = at.x - box.clientWidth / 2;
