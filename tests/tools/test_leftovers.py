@@ -317,7 +317,7 @@ try:
 except RuntimeError:
     pass
 print(made, threads, flush=True)
-time.sleep(0.4)
+time.sleep(@HOLD@)
 os._exit(0)
 """
 TAKE_SOME = """
@@ -331,10 +331,10 @@ print(timers)
 """
 
 
-def beside_a_hog(box: Sandbox) -> tuple[set[str], list[int]]:
+def beside_a_hog(box: Sandbox, hold: float) -> tuple[set[str], list[int]]:
     """What jobs say that run meanwhile, and the timers and threads of a job that takes all that a user may have."""
     with ThreadPoolExecutor(1) as pool:
-        hog = pool.submit(box.run, TAKE_ALL, "", JobLimits(cpu_s=5.0, memory_mb=256))
+        hog = pool.submit(box.run, TAKE_ALL.replace("@HOLD@", str(hold)), "", JobLimits(cpu_s=10.0, memory_mb=256))
         said = set()
         while not hog.done():
             said.add(box.run(TAKE_SOME).stdout)
@@ -347,7 +347,7 @@ NATIVE = [name for name in HERE if name != "wasm"]
 @pytest.mark.skipif(not NATIVE, reason=f"no fork server works here: {variants()}")
 def test_one_job_does_not_starve_another():
     with Sandbox(NATIVE[0], workers=2) as box:
-        said, (timers, threads) = beside_a_hog(box)
+        said, (timers, threads) = beside_a_hog(box, 0.4)
     assert timers <= 64
     assert threads < 300
     assert said == {"10\n"}
@@ -381,7 +381,7 @@ def test_without_users_of_their_own_one_job_starves_another(tmp_path, monkeypatc
     binds = tuple((str(folder) if source == str(runtime.INSIDE) else source, inside) for source, inside in real.binds)
     monkeypatch.setattr(variant, "runtime", lambda numpy: replace(real, binds=binds))
     with Sandbox(NATIVE[0], workers=2) as box:
-        said, (timers, _) = beside_a_hog(box)
+        said, (timers, _) = beside_a_hog(box, 4.0)
     assert timers > 1000
     assert said == {"10\n"}
     text = (folder / "launch.py").read_text()
@@ -389,5 +389,5 @@ def test_without_users_of_their_own_one_job_starves_another(tmp_path, monkeypatc
     (folder / "launch.py").write_text(text.replace("int(uid) + os.getpid()", "int(uid)"))
     monkeypatch.setattr(launch, "INSIDE", folder)
     with Sandbox(NATIVE[0], workers=2) as box:
-        said, _ = beside_a_hog(box)
+        said, _ = beside_a_hog(box, 4.0)
     assert "0\n" in said
