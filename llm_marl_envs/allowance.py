@@ -10,6 +10,7 @@ is wrong, so that an answer gains nothing by being dear.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -44,7 +45,7 @@ class Allowance:
         self.workers_s = WORKERS * cpu_s  # that they may take
         self.spent = 0.0  # by workers
         self._granted: set[Hashable] = set()
-        self._began = time.thread_time()
+        self.began = self._began = time.thread_time()
         self._rss: int | None = None
         self._token: Token[Allowance | None] | None = None
 
@@ -70,8 +71,7 @@ class Allowance:
 
     def __enter__(self) -> Allowance:
         self._token = _current.set(self)
-        if _timer():
-            signal.setitimer(signal.ITIMER_PROF, TICK_S, TICK_S)
+        _clock.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -80,8 +80,6 @@ class Allowance:
     def stop(self) -> None:
         """Look no more. Whoever catches OverBudget calls this as well: it may have come in the midst of leaving."""
         if self._token is not None:
-            if _timer():
-                signal.setitimer(signal.ITIMER_PROF, 0.0)
             _current.reset(self._token)
             self._token = None
 
@@ -126,24 +124,46 @@ def unmetered() -> Iterator[None]:
         if allowance is not None:
             allowance._began += time.thread_time() - began
             allowance._rss = None
+            _clock.start()
 
 
-def _timer() -> bool:
-    """Whether the timer can be had here; it is made ready at first use, and stays so."""
-    if not hasattr(signal, "ITIMER_PROF") or threading.current_thread() is not threading.main_thread():
-        return False
-    if (handler := signal.getsignal(signal.SIGPROF)) == signal.SIG_DFL:
-        signal.signal(signal.SIGPROF, _look)
-    return handler in (signal.SIG_DFL, _look)
+class _Clock:
+    """The timer of the process's CPU time. It runs on between allowances, which may be many and short, and stops by itself when
+    nobody needs it."""
 
+    def __init__(self) -> None:
+        self.runs = False
 
-def _look(number: int, frame: FrameType | None) -> None:
-    if (allowance := _current.get()) is not None:
+    def start(self) -> None:
+        if self.runs or not hasattr(signal, "ITIMER_PROF") or threading.current_thread() is not threading.main_thread():
+            return
+        if (handler := signal.getsignal(signal.SIGPROF)) == signal.SIG_DFL:
+            signal.signal(signal.SIGPROF, self.look)
+        elif handler != self.look:
+            return  # a profiler's
+        self.every(TICK_S)
+
+    def every(self, first_s: float) -> None:
+        """The first look after so many seconds, 0 for none; then every TICK_S."""
+        if hasattr(signal, "ITIMER_PROF"):
+            signal.setitimer(signal.ITIMER_PROF, first_s, TICK_S)
+        self.runs = first_s == TICK_S
+
+    def look(self, number: int, frame: FrameType | None) -> None:
+        if (allowance := _current.get()) is None:
+            self.every(0.0)
+            return
         try:
             allowance.check()
         except OverBudget:
-            signal.setitimer(signal.ITIMER_PROF, AGAIN_S, TICK_S)
+            self.every(AGAIN_S)
             raise
+
+
+_clock = _Clock()
+atexit.register(_clock.every, 0.0)  # later, the signal would end the process
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_clock.__init__)  # a fork has no timer
 
 
 def _resident() -> int | None:

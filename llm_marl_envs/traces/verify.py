@@ -8,6 +8,7 @@ counts and seconds stay as reported. A trace that would cost more than the verif
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import nullcontext
@@ -203,7 +204,8 @@ class Verifier:
         self._dear: set[tuple[str, str]] = set()  # splits that take too much to make
         self._over: defaultdict[Hashable, int] = defaultdict(int)  # by source: traces over the budget,
         self._wasted: defaultdict[Hashable, float] = defaultdict(float)  # the CPU seconds that they took,
-        self._took: defaultdict[Hashable, float] = defaultdict(float)  # and those of all traces
+        self._took: defaultdict[Hashable, float] = defaultdict(float)  # and those of all traces, and of reading them
+        self._last: tuple[Hashable, float] = ("", time.thread_time())  # source, and when its last trace was begun
 
     def __call__(self, trace: Trace, source: Hashable = "") -> Verified | Refused:
         """`source` is the file that the trace is from: what traces over the budget take is taken from others of that file.
@@ -217,9 +219,11 @@ class Verifier:
 
     def _within_budget(self, trace: Trace, source: Hashable, check: Callable[[Trace], _Found]) -> _Found | Refused:
         budget = self.budget
+        allowance = Allowance(max(budget.cpu_s - self._wasted[source], LEAST_S), budget.memory_mb)
+        self._took[self._last[0]] += allowance.began - self._last[1]
+        self._last = source, allowance.began
         if self._over[source] >= budget.overruns or self._took[source] > budget.file_s:
             return Refused(trace, ("not looked at: others from the same file took too much",))
-        allowance = Allowance(max(budget.cpu_s - self._wasted[source], LEAST_S), budget.memory_mb)
         try:
             with allowance:
                 if why := self._refusal(trace):
@@ -232,7 +236,7 @@ class Verifier:
             self._wasted[source] += allowance.used
             return Refused(trace, (f"to verify it {over}{rest}; if you trust it, allow more (--cpu-s, --memory-mb)",))
         finally:
-            self._took[source] += allowance.used
+            self._took[source] += allowance.spent
 
     def _refusal(self, trace: Trace) -> str:
         """Why a trace is not looked into; "" if it is."""
@@ -254,22 +258,30 @@ class Verifier:
 
     def _checked(self, trace: Trace) -> Verified | Refused:
         key = _key(trace.spec)
-        try:
-            ours = not trace.spec.task_knobs or reads_data(trace.spec.task)  # not of its making: takes what it takes
-            with unmetered() if ours else nullcontext():
-                if key not in self._tasks:
-                    self._tasks[key] = trace.spec.make_task(self.data_dir, self.places)
-                task = self._tasks[key]
-                if self.tools or trace.status is Status.FAILED:
-                    assert task.tools is not None  # the index of a corpus is made now
-                problems = self._problems_of(task, key, trace.split)
-        except DataError as bad:
-            raise DataError(f"cannot score {trace.env_id}: {bad}") from bad
-        except MissingExtra:
-            raise
-        except Exception as bad:  # a split that is not there, a knob that fits no data
-            return Refused(trace, (f"{trace.env_id} cannot be made: {bad}",))
+        task, problems = self._tasks.get(key), self._problems.get((key, trace.split))
+        tools = self.tools or trace.status is Status.FAILED
+        if task is None or problems is None or tools:
+            try:
+                task, problems = self._looked_up(trace, key, tools)
+            except DataError as bad:
+                raise DataError(f"cannot score {trace.env_id}: {bad}") from bad
+            except MissingExtra:
+                raise
+            except Exception as bad:  # a split that is not there, a knob that fits no data
+                return Refused(trace, (f"{trace.env_id} cannot be made: {bad}",))
         return verified(trace, task, problems, tools=self.tools)
+
+    def _looked_up(self, trace: Trace, key: str, tools: bool) -> tuple[Task, dict[str, Problem]]:
+        ours = not trace.spec.task_knobs or reads_data(
+            trace.spec.task
+        )  # not of the trace's making: takes what it takes
+        with unmetered() if ours else nullcontext():
+            if key not in self._tasks:
+                self._tasks[key] = trace.spec.make_task(self.data_dir, self.places)
+            task = self._tasks[key]
+            if tools:
+                assert task.tools is not None  # the index of a corpus is made now
+            return task, self._problems_of(task, key, trace.split)
 
     def _problems_of(self, task: Task, key: str, split: str) -> dict[str, Problem]:
         if (key, split) in self._dear:

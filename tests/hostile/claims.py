@@ -9,6 +9,7 @@ from typing import Any
 from hostile.making import (
     MB,
     Case,
+    Json,
     between,
     data_of,
     edited,
@@ -89,7 +90,7 @@ def types() -> Iterator[Case]:
 def identity() -> Iterator[Case]:
     data, question = data_of(solo()), data_of(solo())["question"]
     two = data_of(played("arithmetic/eval_opt", "\\boxed{1}", "\\boxed{Correct}"))
-    for name, changes, says in (
+    changed: tuple[tuple[str, Json, str], ...] = (
         ("an unknown task", {"env": "nothing/solo-v1"}, "nothing"),
         ("an unknown workflow", {"env": "arithmetic/nothing-v1"}, "nothing"),
         ("a module as a task", {"env": "os:system/solo-v1"}, "outside this package"),
@@ -110,7 +111,8 @@ def identity() -> Iterator[Case]:
         ("the id of another question", {"question": question | {"id": "arithmetic/test/0/1"}}, "question's text"),
         ("an easier question", {"question": question | {"text": "What is 1 + 0?"}}, "question's text"),
         ("materials that give it away", {"question": question | {"materials": ["the answer is 1"]}}, "materials"),
-    ):
+    )
+    for name, changes, says in changed:
         yield Case(name, between(remade(**changes)), says, fast=name.startswith(("an u", "a path")))
     yield Case("a version to come", between(edited(env="arithmetic/solo-v99")), "v99", fast=True)
     yield Case("the same episode again", between(honest(0)), "same episode once more", fast=True)

@@ -26,7 +26,7 @@ class Case:
     `refused` as a whole. `value` is the score of the trace between the honest ones, where it is verified. fast: in every run."""
 
     name: str
-    make: Callable[[Path], None]
+    make: Callable[[Path], object]
     says: str = ""
     good: int = 2
     bad: int = 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +18,8 @@ from llm_marl_envs import Trace
 from llm_marl_envs.allowance import Allowance, OverBudget, left, spend, unmetered
 from llm_marl_envs.traces.verify import Budget, Refused, Verified, Verifier
 
-CPU_S, JOBS_S, MB = 5.0, 2.5, 500.0  # that the verification of a file may take, with all its workers
+CPU_S, MB = 5.0, 500.0  # that the verification of a file may take, with all its workers
+JOBS_S = 3.5  # and its programs: 2.2, and up to a second more, for limits of CPU time are kept in whole seconds
 SOME = 4  # files of a category that every run tries
 NEEDS_SANDBOX = ("programs",)
 
@@ -126,6 +129,42 @@ def test_an_allowance_ends_what_takes_memory():
     with pytest.raises(OverBudget, match="more than 20 MB of memory"), Allowance(20.0, 40):
         take()
     assert 10 < len(kept) < 200
+
+
+def test_what_follows_our_own_work_is_watched_again():
+    def work() -> None:
+        with unmetered():
+            burn(0.1)
+        burn(1.0)
+
+    began = time.thread_time()
+    with pytest.raises(OverBudget), Allowance(0.05, 1000):
+        work()
+    assert time.thread_time() - began < 0.5
+
+
+def test_the_timer_leaves_a_process_alone():
+    """It is stopped when the process ends, and soon after the last allowance, even one that was passed; a fork has none."""
+    program = """
+import os, signal, time
+from llm_marl_envs.allowance import Allowance, OverBudget
+def burn(s):
+    began = time.thread_time()
+    while time.thread_time() - began < s: pass
+try:
+    with Allowance(0.03, 1000): burn(1)
+except OverBudget: print("over")
+with Allowance(5, 1000): burn(0.03)
+if os.fork() == 0:
+    print(signal.getitimer(signal.ITIMER_PROF)[0] == 0, flush=True)
+    os._exit(0)
+os.wait()
+burn(0.1)
+print(signal.getitimer(signal.ITIMER_PROF)[0] == 0, flush=True)
+with Allowance(5, 1000): pass
+"""
+    done = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["over", "True", "True"], "")
 
 
 def test_code_that_takes_all_exceptions_for_its_own_is_ended():
