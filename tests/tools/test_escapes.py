@@ -86,7 +86,7 @@ def open_copy():
     shutil.copytree(
         source / "tools" / "sandbox", package / "tools" / "sandbox", ignore=shutil.ignore_patterns("__pycache__")
     )
-    for module in ("errors.py", "files.py"):
+    for module in ("allowance.py", "errors.py", "files.py"):
         shutil.copy(source / module, package)
     for init in (package, package / "tools"):
         (init / "__init__.py").touch()
