@@ -1,12 +1,13 @@
 """Tables of small cases as one test: every case is tried, and every case that fails is named. And tests of two sizes.
 
 `@every(("text", "value"), ROWS)` stands where `@pytest.mark.parametrize` would; other arguments are fixtures as always, and
-are shared by the cases.
+are shared by the cases. And bounds of CPU time that hold on a slow machine.
 """
 
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +18,29 @@ def sizes(names: str | tuple[str, ...], some: Any, full: Any) -> pytest.MarkDeco
     """As much as every run has time for, and all of it in the slow tests."""
     values = full if isinstance(names, tuple) else (full,)
     return pytest.mark.parametrize(names, [some, pytest.param(*values, marks=pytest.mark.slow)])
+
+
+LOOP_S = 0.0063  # CPU seconds of `_loop` on the machine for which bounds of time are written
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    """CPU seconds of this thread for some work, the best of up to three attempts, as on the machine for which bounds are written:
+    a machine that is slow just now takes as many times longer for a loop as for the work."""
+    found = []
+    for _ in range(3):
+        loop, began = _loop(), time.thread_time()
+        work()
+        found.append((time.thread_time() - began) / max(1.0, (loop + _loop()) / 2 / LOOP_S))
+        if found[-1] < 0.1:
+            break
+    return min(found)
+
+
+def _loop() -> float:
+    began, total = time.thread_time(), 0
+    for i in range(100_000):
+        total += i * i
+    return time.thread_time() - began
 
 
 def every(names: str | tuple[str, ...], cases: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
-from cases import every
+from cases import cpu_s, every
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,9 +100,7 @@ def test_any_text_has_a_program_or_none(text):
     ids=["backticks", "fences", "openings", "both", "spaces", "wide", "lines", "ticks", "deep", "one line"],
 )
 def test_a_megabyte_takes_no_time(text):
-    start = time.process_time()
-    find_program(text)
-    assert time.process_time() - start < 1.0
+    assert cpu_s(lambda: find_program(text)) < 1.0
 
 
 def test_what_is_put_ahead():
@@ -192,6 +188,4 @@ def test_numbers_printed_in_any_spacing(rows):
 
 @pytest.mark.parametrize("text", ["1 " * 500_000, "1e308 " * 160_000, "\n" * 1_000_000, "9" * 1_000_000])
 def test_a_megabyte_of_output_takes_no_time(text):
-    start = time.process_time()
-    same_output(text, text[:-2] + "2", 1e-6)
-    assert time.process_time() - start < 2.0
+    assert cpu_s(lambda: same_output(text, text[:-2] + "2", 1e-6)) < 2.0

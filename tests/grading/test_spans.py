@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from time import thread_time
+import functools
 
 import pytest
-from cases import every, sizes
+from cases import cpu_s, every, sizes
 from grading.span_cases import GOLDS, hostile, pairs, second_f1, second_normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -214,18 +214,19 @@ def test_hostile_replies_are_not_paid(golds):
     for name, text in replies.items():
         if text == golds[0] or (len(text) > HUGE and golds != ("Rush",)):
             continue
-        for _ in range(3):  # a busy machine may hold up one attempt
-            start = thread_time()
-            paid = grade_span(Gold(golds), text).value
-            grade_span(Gold(golds), text, metric="f1")  # may score, but must end soon
-            paid += grade_span(Gold(golds), text, "verdict").value
-            is_abstention(text)
-            grade_evidence(Gold(golds, (Paragraph("Rush (band)", "Rush is a band."),)), text)
-            if (seconds := thread_time() - start) <= 1.0:
-                break
+        paid = grade_span(Gold(golds), text).value + grade_span(Gold(golds), text, "verdict").value
+        seconds = cpu_s(functools.partial(read_in_all_ways, golds, text)) if len(text) > 1_000 else 0.0
         if paid or seconds > 1.0:
             wrong.append((name, paid, seconds))
     assert wrong == []
+
+
+def read_in_all_ways(golds, text):
+    grade_span(Gold(golds), text)
+    grade_span(Gold(golds), text, metric="f1")  # may score, but must end soon
+    grade_span(Gold(golds), text, "verdict")
+    is_abstention(text)
+    grade_evidence(Gold(golds, (Paragraph("Rush (band)", "Rush is a band."),)), text)
 
 
 @every(
