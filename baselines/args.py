@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from baselines.settings import Plan, Tuning, literal, parse, plan
+from baselines.types import Sampling
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.spec import share_knobs
 
@@ -29,6 +31,9 @@ class TrainArgs:
     envs` lists them."""
     set: tuple[str, ...] = ()
     """Knobs of the task, workflow or method, as name=value: --set digits=3 rounds=2 std=True."""
+    per: tuple[str, ...] = ()
+    """Settings of a policy or role, as name.setting=value, or of all: --per searcher.lr=1e-5 generator.temperature=0.7 top_p=0.95.
+    Of policies: lr, betas, weight_decay, and of LoRA adapters alpha and dropout; of roles: temperature, max_tokens, top_p, top_k, stop."""
     model: str = "tiny"
     """Hub name or local folder of a causal language model with a chat template; `tiny` is built and warm-started here."""
     lora_rank: int = 0
@@ -108,6 +113,19 @@ class TrainArgs:
             return self.lr
         return 1.5e-4 if self.model == "tiny" else 2e-5 if self.lora_rank else 1e-6
 
+    def plan(self, presets: Mapping[str, Any], by_role: Mapping[str, str], trained: Collection[str]) -> Plan:
+        """The settings of every policy and role: those of `--per`, before `--lr`, `--temperature` and `--max-tokens` where they
+        differ from their defaults, before a method's `presets`, before these defaults."""
+        given = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        changed = {k: v for k, v in given.items() if v != getattr(TrainArgs, k)}
+        if self.lr is not None:
+            changed["lr"] = self.lr
+        return plan(
+            changed | parse(self.per), presets,
+            by_role=by_role, trained=trained, tuning=Tuning(self.learning_rate),
+            sampling=Sampling(self.temperature, self.max_tokens), adapters=self.lora_rank > 0,
+        )  # fmt: skip
+
     def knobs(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """`set` sorted into the task's, the workflow's and the method's knobs."""
         return sort_knobs(self.set, self.task, self.workflow, self.method)
@@ -126,13 +144,6 @@ def sort_knobs(
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set takes name=value; got {text!r}")
-        (of_method if name in names else rest)[name] = _literal(value)
+        (of_method if name in names else rest)[name] = literal(value)
     of_task, of_workflow = share_knobs(task, workflow, rest)
     return of_task, of_workflow, of_method
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

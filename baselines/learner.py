@@ -2,48 +2,82 @@
 
 The loss of a step is a weighted sum over all its sampled tokens, with weights that are fixed before the first micro-batch:
 "tokens": 1 / (sampled tokens of the policy in this step); "sequences": 1 / (replies x length of its reply). So loss and
-gradient do not depend on how the step is cut into micro-batches. Samples whose advantages are all 0 count in the weights
-but are not computed: their gradient is 0.
+gradient do not depend on how the step is cut into micro-batches. Samples that teach nothing (all advantages are 0, and no
+returns) count in the weights but are not computed: their gradient is 0.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from baselines.distribution import Truncation
 from baselines.losses import Loss, token_logprobs
 from baselines.policies import Policies
-from baselines.types import Credit, Episode, Sample, Span
+from baselines.types import Credit, Episode, Place, Sample, Signal, Span, Turn, Values
+from llm_marl_envs.seeds import seed_of
 
 Normaliser = Literal["tokens", "sequences"]
 Schedule = Literal["linear", "cosine", "constant"]
 
 
-def to_samples(episodes: Sequence[Episode], credit: Credit) -> list[Sample]:
-    """Every conversation of every episode as one token sequence with its replies marked.
+def conversations(episodes: Sequence[Episode]) -> list[tuple[int, list[Turn]]]:
+    """The turns of each token sequence, with their episode's place. A turn whose prompt continues the tokens of its agent's
+    last turn joins that sequence; any other starts a new one. Turns without tokens are in none."""
+    made: list[tuple[int, list[Turn]]] = []
+    for i, episode in enumerate(episodes):
+        open_: dict[str, list[Turn]] = {}  # each agent's conversation
+        for turn in episode.turns:
+            prompt, reply, *_ = turn.completion[1:]
+            if not reply:
+                continue
+            mine = open_.get(turn.agent)
+            before = mine and mine[-1].completion.prompt_ids + mine[-1].completion.token_ids
+            if mine and before == prompt[: len(before or ())]:
+                mine.append(turn)
+            else:
+                open_[turn.agent] = [turn]
+                made.append((i, open_[turn.agent]))
+    return made
 
-    A turn whose prompt continues the tokens of its agent's last turn joins that sequence; any other starts a new one.
+
+def to_samples(episodes: Sequence[Episode], credit: Credit) -> list[Sample]:
+    """Every conversation of every episode as one token sequence with its credited replies marked.
+
+    A turn without credit stays in its conversation and is not trained on. Raises ValueError if a signal per token does not fit
+    its reply.
     """
     samples: list[Sample] = []
-    for i, episode in enumerate(episodes):
-        open_: dict[str, int] = {}  # agent -> place of its conversation in samples
-        for turn in episode.turns:
-            prompt, reply = turn.completion.prompt_ids, turn.completion.token_ids
-            span = Span(len(prompt), len(prompt) + len(reply), credit[i, turn.index], turn.completion.logprobs)
-            place = open_.get(turn.agent)
-            if place is not None and prompt[: len(samples[place].ids)] == samples[place].ids:
-                samples[place] = samples[place]._replace(ids=prompt + reply, spans=(*samples[place].spans, span))
-            else:
-                open_[turn.agent] = len(samples)
-                samples.append(Sample(turn.policy, turn.role, prompt + reply, (span,)))
+    for i, turns in conversations(episodes):
+        spans = tuple(_span(turn, credit[i, turn.index]) for turn in turns if (i, turn.index) in credit)
+        if spans:
+            samples.append(_sample(turns, spans))
     return samples
+
+
+def _sample(turns: Sequence[Turn], spans: tuple[Span, ...]) -> Sample:
+    last = turns[-1].completion
+    return Sample(turns[0].policy, turns[0].role, (last.prompt_ids + last.token_ids)[: spans[-1].end], spans)
+
+
+def _span(turn: Turn, signal: float | Signal) -> Span:
+    signal = signal if isinstance(signal, Signal) else Signal(signal)
+    start, length = len(turn.completion.prompt_ids), len(turn.completion.token_ids)
+    for name, given in zip(signal._fields, signal, strict=True):
+        if isinstance(given, tuple) and len(given) not in (length, 0 if name != "advantage" else length):
+            raise ValueError(
+                f"the credit of {turn.agent}'s reply {turn.index} has {len(given)} {name}; its reply has {length} tokens"
+            )
+    if bool(signal.values) != bool(signal.returns):
+        raise ValueError(f"the credit of {turn.agent}'s reply {turn.index} has values or returns alone: give both")
+    return Span(start, start + length, signal.advantage, turn.completion.logprobs, *signal[1:], turn.sampling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +88,12 @@ class Batch:
     mask: Tensor  # (B, T + 1), 1 on real tokens
     segment: Tensor  # k on the tokens of the k-th reply, 0 elsewhere
     advantage: Tensor
-    old: Tensor
+    old: Tensor  # NaN where the reply was not sampled
     weight: Tensor  # 0 except on sampled tokens
+    values: Tensor
+    returns: Tensor
+    temperature: Tensor  # 1 except on sampled tokens
+    cut: Truncation | None  # of the tokens that may be sampled; None if nothing is
 
 
 def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad_id: int, device: str) -> Batch:
@@ -64,17 +102,27 @@ def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad
     ids = torch.full((len(samples), width), pad_id)
     mask = torch.zeros((len(samples), width), dtype=torch.long)
     segment = torch.zeros((len(samples), width - 1), dtype=torch.long)
-    advantage, old, weight = (torch.zeros(len(samples), width - 1) for _ in range(3))
+    advantage, old, weight, values, returns = (torch.zeros(len(samples), width - 1) for _ in range(5))
+    temperature, top_p = (torch.ones(len(samples), width - 1) for _ in range(2))
+    top_k = torch.zeros_like(segment)
+    cuts = False
     for row, sample in enumerate(samples):
         ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
         mask[row, : len(sample.ids)] = 1
         for k, span in enumerate(sample.spans, 1):
             here = slice(span.start - 1, span.end - 1)
             segment[row, here] = k
-            advantage[row, here] = span.advantage
-            old[row, here] = torch.tensor(span.logprobs)
+            advantage[row, here] = torch.tensor(span.advantage)
+            old[row, here] = torch.tensor(span.logprobs or math.nan)
+            if span.returns:
+                values[row, here], returns[row, here] = torch.tensor(span.values), torch.tensor(span.returns)
+            temperature[row, here] = span.sampling.temperature or 1.0
+            if span.sampling.truncates:
+                cuts, top_k[row, here], top_p[row, here] = True, span.sampling.top_k, span.sampling.top_p
             weight[row, here] = 1 / total if normaliser == "tokens" else 1 / (total * (span.end - span.start))
-    return Batch(*(x.to(device) for x in (ids, mask, segment, advantage, old, weight)))
+    tensors = ids, mask, segment, advantage, old, weight, values, returns, temperature
+    cut = Truncation(top_k.to(device), top_p.to(device)) if cuts else None
+    return Batch(*(x.to(device) for x in tensors), cut=cut)  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +140,6 @@ class Settings:
     micro_batch: int = 256  # sequences in one forward pass
     updates: int = 1  # optimizer steps on each batch
     normaliser: Normaliser = "tokens"
-    temperature: float = 1.0
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, ..."""
@@ -104,24 +151,36 @@ class Settings:
 
 
 class Learner:
-    """One AdamW per policy. `update` makes one step (or `updates` steps) from a batch and returns figures about it."""
+    """One AdamW per policy. `update` makes one step (or `updates` steps) from a batch and returns figures about it.
 
-    def __init__(self, policies: Policies, settings: Settings, loss: Loss, pad_id: int):
-        self.policies, self.settings, self.loss, self.pad_id = policies, settings, loss, pad_id
-        self.optimizers = {
-            name: torch.optim.AdamW(
-                policies.parameters(name), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
-            )
-            for name in policies.names
-        }
+    settings: of all policies, or of each. loss: the loss of a policy by its name.
+    """
+
+    def __init__(
+        self, policies: Policies, settings: Settings | Mapping[str, Settings], loss: Callable[[str], Loss], pad_id: int
+    ):
+        self.policies, self.pad_id = policies, pad_id
+        names = policies.names
+        self.settings = settings if isinstance(settings, Mapping) else dict.fromkeys(names, settings)
+        self.losses = {name: loss(name) for name in names}
+        self.optimizers = {name: self._optimizer(name) for name in names}
+
+    def _optimizer(self, name: str) -> torch.optim.AdamW:
+        settings = self.settings[name]
+        return torch.optim.AdamW(
+            self.policies.parameters(name), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
+        )
 
     def update(self, samples: Sequence[Sample], step: int) -> dict[str, float]:
         """One batch. Returns loss, learning rate, clipped share, and per policy and role the gradient's norm and share."""
-        stats: dict[str, float] = {"lr": self.settings.rate(step)}
-        for _ in range(self.settings.updates):
-            for name in self.policies.names:
-                mine = [s for s in samples if s.policy == name and s.spans]
-                stats |= self._update_policy(name, mine, step)
+        rates = {name: settings.rate(step) for name, settings in self.settings.items()}
+        alike = len(set(rates.values())) == 1
+        stats = {"lr": next(iter(rates.values()))} if alike else {f"lr/{name}": rate for name, rate in rates.items()}
+        for name in self.policies.names:
+            mine = [s for s in samples if s.policy == name and s.spans]
+            for update in range(self.settings[name].updates):
+                with self.policies.dropping(name, seed_of("dropout", name, step, update)):
+                    stats |= self._update_policy(name, mine, step)
         squares = {key: v for key, v in stats.items() if key.startswith("grad_square/")}
         total = sum(squares.values())
         for key, square in squares.items():
@@ -131,24 +190,20 @@ class Learner:
 
     def gradients(self, name: str, samples: Sequence[Sample]) -> dict[str, float]:
         """Accumulate the step's gradient into .grad, role by role. Returns loss, clip share and squared norm per role."""
-        settings = self.settings
+        settings = self.settings[name]
         tokens = sum(span.end - span.start for s in samples for span in s.spans)
         total = tokens if settings.normaliser == "tokens" else sum(len(s.spans) for s in samples)
         by_role: dict[str, list[Sample]] = defaultdict(list)
         for sample in samples:
-            if any(span.advantage for span in sample.spans):
+            if any(span.teaches for span in sample.spans):
                 by_role[sample.role].append(sample)
         parameters = self.policies.parameters(name)
-        model = self.policies.model(name)
         loss, clipped, squares = 0.0, 0.0, dict.fromkeys(sorted({s.role for s in samples}), 0.0)
         before: list[Tensor] | None = None
         for role, chosen in by_role.items():
             chosen.sort(key=lambda s: len(s.ids))
             for i in range(0, len(chosen), settings.micro_batch):
-                batch = collate(
-                    chosen[i : i + settings.micro_batch], settings.normaliser, total, self.pad_id, self.policies.device
-                )
-                part, share = self._backward(model, batch)
+                part, share = self._backward(name, self._batch(name, chosen[i : i + settings.micro_batch], total))
                 loss += part
                 clipped += share
             squares[role] = _squared_distance(parameters, before)
@@ -156,25 +211,56 @@ class Learner:
                 before = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
         return {"loss": loss, "clipped": clipped / max(1, tokens)} | {f"grad_square/{r}": s for r, s in squares.items()}
 
-    def _backward(self, model: torch.nn.Module, batch: Batch) -> tuple[float, float]:
-        with torch.autocast(self.policies.device, torch.bfloat16, enabled=self.policies.autocast):
-            logits = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1], use_cache=False).logits
-        logp = token_logprobs(logits, batch.ids, self.settings.temperature)
-        per_token, clipped = self.loss(logp, batch.old, batch.advantage, batch.segment)
+    def _batch(self, name: str, samples: Sequence[Sample], total: float) -> Batch:
+        return collate(samples, self.settings[name].normaliser, total, self.pad_id, self.policies.device)
+
+    def _backward(self, name: str, batch: Batch) -> tuple[float, float]:
+        logp, value = self._forward(name, batch)
+        batch = replace(batch, old=torch.where(batch.old.isnan(), logp.detach(), batch.old))
+        per_token, clipped = self.losses[name](logp, value, batch)
         loss = (per_token * batch.weight).sum()
         loss.backward()
         return float(loss.detach()), float((clipped * (batch.segment > 0)).sum())
 
+    def _forward(self, name: str, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Log-probs of the sampled tokens (B, T), and a critic's values of the states before them."""
+        head = self.policies.heads.get(name)
+        with torch.autocast(self.policies.device, torch.bfloat16, enabled=self.policies.autocast):
+            out = self.policies.model(name)(
+                input_ids=batch.ids[:, :-1],
+                attention_mask=batch.mask[:, :-1],
+                use_cache=False,
+                output_hidden_states=head is not None,
+            )
+        value = None if head is None else head(out.hidden_states[-1].float()).squeeze(-1)
+        return token_logprobs(out.logits, batch.ids, batch.temperature, batch.cut), value
+
+    @torch.no_grad()
+    def values(self, episodes: Sequence[Episode]) -> Values:
+        """What the critics say before each token of every reply of theirs. Replies without tokens are not in it."""
+        found: dict[Place, tuple[float, ...]] = {}
+        for name in self.policies.heads:
+            mine = [(i, turns) for i, turns in conversations(episodes) if turns[0].policy == name]
+            mine.sort(key=lambda told: len(told[1][-1].completion.prompt_ids))
+            size = self.settings[name].micro_batch
+            for chosen in (mine[k : k + size] for k in range(0, len(mine), size)):
+                samples = [_sample(turns, tuple(_span(turn, 0.0) for turn in turns)) for _, turns in chosen]
+                _, value = self._forward(name, self._batch(name, samples, 1.0))
+                assert value is not None
+                for (i, turns), sample, row in zip(chosen, samples, value.tolist(), strict=True):
+                    for turn, span in zip(turns, sample.spans, strict=True):
+                        found[i, turn.index] = tuple(row[span.start - 1 : span.end - 1])
+        return found
+
     def _update_policy(self, name: str, samples: Sequence[Sample], step: int) -> dict[str, float]:
-        optimizer = self.optimizers[name]
+        optimizer, settings = self.optimizers[name], self.settings[name]
         optimizer.zero_grad(set_to_none=True)
         stats = self.gradients(name, samples)
-        parameters = self.policies.parameters(name)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.policies.parameters(name), settings.clip)
         stats["grad_norm"] = float(norm)
         if norm > 0:  # no gradient, no step: AdamW's momentum alone must not change the weights
             for group in optimizer.param_groups:
-                group["lr"] = self.settings.rate(step)
+                group["lr"] = settings.rate(step)
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return {k if k.startswith("grad_square/") else f"{k}/{name}": v for k, v in stats.items()}

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 
-from baselines.types import Credit, Episode, Turn
+from baselines.types import Episode, Place, Turn
 
 EPS_GROUP = 1e-4  # TRL's
 EPS_AGENT = 1e-6  # Dr. MAS's
 
 
-def group_relative(episodes: Sequence[Episode], *, std: bool = False) -> Credit:
+def group_relative(episodes: Sequence[Episode], *, std: bool = False) -> dict[Place, float]:
     """A = R - mean(R), or (R - mean(R)) / (std(R) + 1e-4), over the episodes of a group (GRPO, arXiv 2402.03300; without
     std: Dr. GRPO, arXiv 2503.20783).
 
@@ -30,7 +30,7 @@ def group_relative(episodes: Sequence[Episode], *, std: bool = False) -> Credit:
     return _advantages(episodes, moments, lambda turn: turn.role, EPS_GROUP if std else None)
 
 
-def agent_relative(episodes: Sequence[Episode], *, std: bool = True) -> Credit:
+def agent_relative(episodes: Sequence[Episode], *, std: bool = True) -> dict[Place, float]:
     """A = (R - mu_k) / (sigma_k + 1e-6), with the statistics of all of agent k's turns in the group (Dr. MAS,
     arXiv 2602.08847, section 5.1 and its released code).
 
@@ -53,9 +53,9 @@ def _advantages(
     moments: Mapping[tuple[int, str], tuple[float, float]],
     pool: Callable[[Turn], str],
     eps: float | None,
-) -> Credit:
+) -> dict[Place, float]:
     """Each turn's reward minus the mean of its pool, divided by the pool's deviation + eps unless eps is None."""
-    credit: Credit = {}
+    credit: dict[Place, float] = {}
     for i, episode in enumerate(episodes):
         for turn in episode.turns:
             mean, spread = moments[episode.group, pool(turn)]

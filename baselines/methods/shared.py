@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from baselines.credit.group import agent_relative, group_relative
+from baselines.methods.base import Method
 from baselines.policies import PolicyRouter
-from baselines.types import Credit, Episode
+from baselines.types import Credit, Episode, Values
 from llm_marl_envs.protocol import Roster
 
 if TYPE_CHECKING:
     from baselines.learner import Normaliser
     from baselines.losses import Loss
-    from baselines.rollout import Start
 
 
 @dataclass(frozen=True)
-class Shared:
+class Shared(Method):
     """GRPO on a team with a shared policy (arXiv 2605.24202, SP).
 
     baseline: "team" takes the group's statistics over episodes, "agent" over each agent's own turns (Dr. MAS).
@@ -32,7 +32,6 @@ class Shared:
     clip_low: float | None = None
     clip_high: float | None = None
     normalise: Literal["tokens", "sequences"] = "tokens"
-    learns: ClassVar[bool] = True
 
     def __post_init__(self):
         if self.baseline not in ("team", "agent") or self.surrogate not in ("grpo", "gspo"):
@@ -43,14 +42,11 @@ class Shared:
     def route(self, roster: Roster) -> PolicyRouter:
         return PolicyRouter.shared(roster)
 
-    def collect(self, starts: Sequence[Start], play: Callable[[Sequence[Start]], list[Episode]]) -> list[Episode]:
-        return play(starts)
-
-    def credit(self, episodes: Sequence[Episode], seed: int) -> Credit:
+    def credit(self, episodes: Sequence[Episode], values: Values, seed: int) -> Credit:
         relative = group_relative if self.baseline == "team" else agent_relative
         return relative(episodes, std=self.std)
 
-    def loss(self) -> Loss:
+    def loss(self, policy: str) -> Loss:
         from baselines import losses
 
         given = {"clip_low": self.clip_low, "clip_high": self.clip_high}

@@ -75,9 +75,9 @@ def test_shuffled_permutes_rewards_over_the_batch():
 
     made = [Episode(SESSION, None, e.group, 0, tuple(e.turns), None, e.rewards) for e in batch]
     method = make_method("shuffled")
-    credit = method.credit(made, seed=3)
-    assert credit == method.credit(made, seed=3)
-    assert credit != method.credit(made, seed=4)
+    credit = method.credit(made, {}, seed=3)
+    assert credit == method.credit(made, {}, seed=3)
+    assert credit != method.credit(made, {}, seed=4)
     assert credit != group_relative(made)
     assert sum(credit.values()) == pytest.approx(0.0)
     assert [e.rewards for e in made] == [e.rewards for e in batch]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -30,7 +31,8 @@ def model(micro_model):
 @pytest.fixture
 def policies(model):
     return SimpleNamespace(
-        names=("p",), device="cpu", autocast=False, model=lambda name: model, parameters=lambda name: list(model.parameters())
+        names=("p",), device="cpu", autocast=False, heads={}, model=lambda name: model, parameters=lambda name: list(model.parameters()),
+        dropping=lambda name, seed: nullcontext(),
     )  # fmt: skip
 
 
@@ -62,7 +64,7 @@ def gradient(model):
 
 
 def settle(policies, samples, loss, **settings):
-    learner = Learner(policies, Settings(1e-3, 10, **settings), loss, pad_id=0)
+    learner = Learner(policies, Settings(1e-3, 10, **settings), lambda name: loss, pad_id=0)
     for p in policies.parameters("p"):
         p.grad = None
     return learner.gradients("p", samples)
@@ -103,7 +105,7 @@ def test_only_sampled_tokens_get_a_gradient(model, samples):
     """d loss / d logits is zero wherever the next token was not sampled: prompts, tool output, padding."""
     batch = collate(samples, "tokens", 10.0, 0, "cpu")
     logits = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1]).logits.detach().requires_grad_()
-    per_token, _ = grpo(1e9, 1e9)(token_logprobs(logits, batch.ids, 1.0), batch.old, batch.advantage, batch.segment)
+    per_token, _ = grpo(1e9, 1e9)(token_logprobs(logits, batch.ids, 1.0), None, batch)
     (per_token * batch.weight).sum().backward()
     touched = logits.grad.abs().sum(-1) > 0  # (B, T)
     expected = torch.zeros_like(touched)
@@ -150,7 +152,7 @@ def test_shares_per_role_equal_separate_backward_passes(policies, model, samples
         only = [s if s.role == role else _mute(s) for s in samples]  # muted samples still count in the normaliser
         settle(policies, only, grpo())
         squares[role] = float(gradient(model).pow(2).sum())
-    learner = Learner(policies, Settings(1e-3, 10), grpo(), pad_id=0)
+    learner = Learner(policies, Settings(1e-3, 10), lambda name: grpo(), pad_id=0)
     stats = learner.update(samples, 0)
     assert stats["grad_share/solver"] == pytest.approx(squares["solver"] / sum(squares.values()), rel=1e-3)
     assert stats["grad_share/solver"] + stats["grad_share/critic"] == pytest.approx(1.0)
@@ -161,7 +163,7 @@ def _mute(sample):
 
 
 def test_no_gradient_no_step_and_large_gradients_are_clipped(policies, model, samples):
-    learner = Learner(policies, Settings(1e-2, 10, clip=1e-3, weight_decay=0.1), grpo(), pad_id=0)
+    learner = Learner(policies, Settings(1e-2, 10, clip=1e-3, weight_decay=0.1), lambda name: grpo(), pad_id=0)
     before = [p.clone() for p in model.parameters()]
     learner.update([_mute(s) for s in samples], 0)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

@@ -33,8 +33,8 @@ METHODS = {
 class Flipped(Shared):
     """The method with the sign of its advantages wrong."""
 
-    def credit(self, episodes, seed):
-        return {key: -value for key, value in super().credit(episodes, seed).items()}
+    def credit(self, episodes, values, seed):
+        return {key: -value for key, value in super().credit(episodes, values, seed).items()}
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +65,12 @@ def train(folder: Path, method, lora_rank: int = 0, steps: int = 12) -> tuple[di
     chat = Chat(load_tokenizer(str(folder)))
     engine = TransformersEngine(policies, chat)
     settings = Settings(5e-3 if lora_rank else 2e-3, steps, schedule="constant", normaliser=method.normaliser)
-    learner = Learner(policies, settings, method.loss(), chat.pad_id)
+    learner = Learner(policies, settings, method.loss, chat.pad_id)
     before = odds(policies, chat, route)
     for step in range(steps):
         starts = groups(workflow, task.problems("train"), 8, seed=step)
         episodes = rollout(starts, route, engine, task, sampling=Sampling(1.0, 3))
-        learner.update(to_samples(episodes, method.credit(episodes, step)), step)
+        learner.update(to_samples(episodes, method.credit(episodes, {}, step)), step)
     return before, odds(policies, chat, route)
 
 
