@@ -11,7 +11,8 @@ import pytest
 from baselines.engines.scripted import Scripted
 from baselines.evaluate import evaluate, traces_of
 from baselines.policies import PolicyRouter
-from baselines.rollout import collector_paused, forks, groups, rollout
+from baselines.rollout import collector_paused, forced, forks, groups, rollout
+from baselines.types import Sampling
 from llm_marl_envs import Ask, Claim, EnvSpec, Limits, Roster, Score, Status, UseTool, make_task, make_workflow
 from llm_marl_envs.errors import ToolFailed
 from llm_marl_envs.seeds import seed_of
@@ -168,3 +169,89 @@ def test_the_collector_is_left_as_it_was():
             assert not gc.isenabled()
         assert gc.isenabled() is on
     gc.enable()
+
+
+def run(starts, speaks=say, name: str = "eval_opt", **options):
+    return rollout(starts, PolicyRouter.isolated(make_workflow(name).roster), Scripted(speaks), TASK, **options)
+
+
+def fresh(name: str = "eval_opt", count: int = 6, **knobs):
+    return groups(make_workflow(name, **knobs), TASK.problems("train")[:count], 2, seed=1)
+
+
+def seen(episodes) -> list:
+    return [(e.session.events, e.turns, e.outcome, e.rewards, e.group, e.sample) for e in episodes]
+
+
+@pytest.mark.parametrize("name", ["eval_opt", "orch_workers"])
+def test_played_in_parts_is_played_at_once(name):
+    whole = seen(run(fresh(name), name=name))
+    for waves in (1, 2):
+        parts = fresh(name)
+        for _ in range(3):
+            before = [s.session.turns for s in parts]
+            parts = run(parts, name=name, waves=waves, width=5)
+            for start, turns in zip(parts, before, strict=True):
+                assert start.session.turns == turns + waves or start.session.over
+        assert seen(run(parts, name=name)) == whole
+
+
+def test_a_tree_branches_after_each_wave():
+    (root,) = groups(make_workflow("eval_opt"), TASK.problems("train")[:1], 1, seed=0)
+    level = [root]
+    for depth in (1, 2):
+        level = run(level, waves=1)
+        assert all(len(s.turns) == len(s.session.replies) == depth for s in level)
+        level = [branch for s in level if not s.session.over for branch in forks(s, depth, 3, seed=5)]
+    leaves = run(level)
+    assert len(leaves) == 9
+    assert len({leaf.session.replies[0].text for leaf in leaves}) == 1
+    assert len({tuple(leaf.session.replies) for leaf in leaves}) > 3
+    assert all(leaf.origin is None and leaf.turns[0] == leaves[0].turns[0] for leaf in leaves)
+
+
+def test_a_start_that_is_over_is_graded_when_it_is_played():
+    ended = run(fresh("solo"), name="solo", waves=5)
+    assert all(start.session.over for start in ended)
+    asked = []
+    episodes = run(ended, lambda r: asked.append(r) or "", name="solo")
+    assert seen(episodes) == seen(run(fresh("solo"), name="solo"))
+    assert not asked
+
+
+def test_forced_replies_are_what_the_team_heard_and_nobody_sampled():
+    for episode in run(fresh()):
+        last = len(episode.session.replies) - 1
+        for turn in {0, last}:
+            starts = forced(episode, turn, "\\boxed{Incorrect}", seed=3, samples=2)
+            for future in run(starts):
+                assert future.session.replies[turn].text == "\\boxed{Incorrect}"
+                assert future.session.replies[:turn] == episode.session.replies[:turn]
+                assert turn not in {t.index for t in future.turns}
+                assert {t.index for t in future.turns} == set(range(len(future.session.replies))) - {turn}
+                assert future.origin == (episode, turn)
+    parts = run(fresh(), waves=1)
+    assert run([*forced(parts[0], 0, "\\boxed{7}", seed=3)])[0].session.replies[0].text == "\\boxed{7}"
+
+
+def test_only_an_agents_reply_is_forced():
+    workflow = Lookup()
+    starts = groups(workflow, TASK.problems("train")[:1], 1, seed=0)
+    (episode,) = rollout(starts, PolicyRouter.shared(workflow.roster), Scripted(lambda r: "x"), Searchable())
+    with pytest.raises(ValueError, match=r"reply 0 .*UseTool.*only an agent's can be forced"):
+        forced(episode, 0, "found nothing", seed=0)
+
+
+def test_every_role_decodes_as_it_is_told():
+    how = {"generator": Sampling(0.3, 9, top_k=5, stop=("}",)), "evaluator": Sampling(1.0, 4, top_p=0.5)}
+    heard = set()
+
+    def speaks(request) -> str:
+        heard.add((request.policy, request.sampling))
+        return "\\boxed{1} and more" if request.policy == "generator" else "\\boxed{Incorrect}}"
+
+    for episode in run(fresh(), speaks, sampling=how):
+        for turn in episode.turns:
+            assert turn.sampling == how[turn.role]
+            assert turn.completion.text == ("\\boxed{1" if turn.role == "generator" else "\\boxed{Incorrect}}")
+    assert heard == set(how.items())
