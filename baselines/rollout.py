@@ -83,7 +83,7 @@ def collector_paused() -> Iterator[None]:
 def forks(parent: Episode | Start, turn: int, samples: int, seed: int) -> list[Start]:
     """`samples` new futures of an episode, or of one that is not over, from just before its reply number `turn`; they form one
     group of their own."""
-    here = seed_of("fork", parent.session.play.seed, turn)
+    here = _here("fork", parent, turn, seed)
     return [_branch(parent, turn, parent.session.fork(turn), here, k, seed) for k in range(samples)]
 
 
@@ -93,7 +93,7 @@ def forced(parent: Episode | Start, turn: int, said: str, seed: int, samples: in
     The reply is in the session and in what the agent remembers, but it is no turn of the episode: nobody sampled it, so nothing
     is trained on it. All later replies, of the same wave too, are sampled anew. Raises ValueError if it is not an agent's reply.
     """
-    here = seed_of("forced", parent.session.play.seed, turn, said)
+    here = _here("forced", parent, turn, seed, said)
     starts = []
     for k in range(samples):
         session = parent.session.fork(turn)
@@ -102,6 +102,13 @@ def forced(parent: Episode | Start, turn: int, said: str, seed: int, samples: in
         session.reply(said)
         starts.append(_branch(parent, turn, session, here, k, seed))
     return starts
+
+
+def _here(kind: str, parent: Episode | Start, turn: int, *names: object) -> int:
+    """A name of its own for the futures of one parent at one turn: forks of forks have the play's seed in common, and siblings
+    may have said the same, so it takes the parent's place among its siblings and a digest of all replies."""
+    replies = [reply.text for reply in parent.session.replies]
+    return seed_of(kind, parent.session.play.seed, parent.group, parent.sample, turn, *names, replies)
 
 
 def _branch(parent: Episode | Start, turn: int, session: Session, group: int, sample: int, seed: int) -> Start:

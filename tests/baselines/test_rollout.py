@@ -82,6 +82,21 @@ def test_forks_of_forks_are_a_tree():
     assert (first.parent, second.parent, third.parent) == (None, (first.id, 0), (second.id, 1))
 
 
+def test_forks_of_forks_have_names_of_their_own():
+    """Children of one episode share its play's seed; their children must share neither a group nor a sampling seed."""
+    episode, *_ = play("eval_opt", count=1)
+    route = PolicyRouter.isolated(make_workflow("eval_opt").roster)
+    for speaks in (say, lambda request: "\\boxed{Incorrect}"):  # siblings that say different things, or all the same
+        children = rollout(forks(episode, 0, 3, seed=1), route, Scripted(speaks), TASK)
+        starts = [start for child in children for start in forks(child, 1, 2, seed=1)]
+        starts += [start for child in children for start in forced(child, 1, "no", seed=1, samples=2)]
+        starts += [start for child in children for start in forced(child, 1, "yes", seed=1, samples=2)]
+        assert len({start.group for start in starts}) == 9
+        assert len({start.seed for start in starts}) == 18
+        again = [start for child in children for start in forks(child, 1, 2, seed=1)]
+        assert [(s.group, s.seed) for s in again] == [(s.group, s.seed) for s in starts[:6]]
+
+
 @dataclass(frozen=True)
 class Lookup:
     roster: ClassVar = Roster(asker=1)
@@ -206,6 +221,7 @@ def test_a_tree_branches_after_each_wave():
     leaves = run(level)
     assert len(leaves) == 9
     assert len({leaf.session.replies[0].text for leaf in leaves}) == 1
+    assert len({leaf.group for leaf in leaves}) == 3, "one group for each draft and verdict"
     assert len({tuple(leaf.session.replies) for leaf in leaves}) > 3
     assert all(leaf.origin is None and leaf.turns[0] == leaves[0].turns[0] for leaf in leaves)
 
