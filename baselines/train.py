@@ -278,11 +278,16 @@ def resolve_model(model: str, workflow: str, task: Task, seed: int, progress: Pr
 
 
 def _describe(episodes: Sequence[Episode], usable: Sequence[Episode]) -> dict[str, Any]:
+    """How the team plays (forks and counterfactuals left out), and all that was played and sampled for the step."""
+    usable = [e for e in usable if e.origin is None]
     rewards = [sum(e.rewards.values()) / len(e.rewards) for e in usable]
+    sampled = sum(len(turn.completion.token_ids) for e in episodes for turn in e.own_turns)
     return {
         "reward": sum(rewards) / len(rewards) if rewards else 0.0,
         "accuracy": accuracy_of((e.problem.question.id, e.outcome.team.value) for e in usable).mean if usable else 0.0,
-        **team_figures([e.outcome for e in episodes]),
+        **team_figures([e.outcome for e in episodes if e.origin is None]),
+        "episodes": len(episodes),
+        "sampled_tokens": sampled,
     }
 
 

@@ -118,6 +118,11 @@ class Episode:
         default=None, repr=False, compare=False
     )  # for a fork: its parent and the turn
 
+    @property
+    def own_turns(self) -> tuple[Turn, ...]:
+        """Its turns without those that a fork has from its parent, which are the parent's to train on."""
+        return tuple(turn for turn in self.turns if self.origin is None or turn.index >= self.origin[1])
+
 
 class Signal(NamedTuple):
     """What a reply is trained with: one advantage, or one for each of its tokens; for a critic also the values that it gave

@@ -62,6 +62,10 @@ def test_all_that_a_method_says_survives_a_crash(micro_folder, tmp_path, monkeyp
     assert stored["settings"]["roles"]["generator"]["temperature"] == 0.9
     lines = [line for line in read_lines(straight / "metrics.jsonl") if line["kind"] == "train"]
     assert lines[0]["lr"] == 2e-3
+    assert lines[0]["episodes"] == 12
+    assert lines[0]["sampled_tokens"] == sum(len(t.completion.token_ids) for e in episodes for t in e.own_turns)
+    told = [sum(e.rewards.values()) / len(e.rewards) for e in episodes if e.origin is None]
+    assert lines[0]["reward"] == pytest.approx(sum(told) / 8), "counterfactuals are not how the team plays"
     assert all(0 < line["share/table"] < 1 for line in lines)
     folder = RunLog(straight).checkpoint_folder(4)
     head = load_file(folder / "writer" / "value_head.safetensors")

@@ -15,7 +15,7 @@ from baselines.learner import Learner, Settings  # noqa: E402
 from baselines.losses import grpo, gspo  # noqa: E402
 from baselines.tiny.tokenizer import train_tokenizer  # noqa: E402
 from baselines.tiny.warm_start import Recipe, build_model  # noqa: E402
-from baselines.types import Sample, Sampling, Span  # noqa: E402
+from baselines.types import Completion, Episode, Sample, Sampling, Span, Turn  # noqa: E402
 
 TEMPERATURE = 0.7
 CLIPS = {"token": (0.2, 0.28), "sequence": (0.02, 0.03)}  # a reply's mean ratio strays less than a token's
@@ -151,13 +151,9 @@ def test_advantages_equal_trl(std):
         expected = expected / (rewards.std(1, keepdim=True) + 1e-4)
     roster = SimpleNamespace(role=lambda agent: "solver")
     session = SimpleNamespace(play=SimpleNamespace(workflow=SimpleNamespace(roster=roster)))
+    turns = (Turn(0, "solver_0", "solver", "p", Completion("")),)
     episodes = [
-        SimpleNamespace(
-            group=g,
-            session=session,
-            rewards={"solver_0": float(reward)},
-            turns=[SimpleNamespace(index=0, agent="solver_0", role="solver")],
-        )
+        Episode(session, None, g, 0, turns, None, {"solver_0": float(reward)})  # type: ignore[arg-type]
         for g, row in enumerate(rewards)
         for reward in row
     ]
