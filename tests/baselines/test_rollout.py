@@ -12,7 +12,7 @@ from baselines.engines.scripted import Scripted
 from baselines.evaluate import evaluate, traces_of
 from baselines.policies import PolicyRouter
 from baselines.rollout import collector_paused, forced, forks, groups, rollout
-from baselines.types import Sampling
+from baselines.types import Completion, Sampling
 from llm_marl_envs import Ask, Claim, EnvSpec, Limits, Roster, Score, Status, UseTool, make_task, make_workflow
 from llm_marl_envs.errors import ToolFailed
 from llm_marl_envs.seeds import seed_of
@@ -248,6 +248,59 @@ def test_forced_replies_are_what_the_team_heard_and_nobody_sampled():
                 assert future.origin == (episode, turn)
     parts = run(fresh(), waves=1)
     assert run([*forced(parts[0], 0, "\\boxed{7}", seed=3)])[0].session.replies[0].text == "\\boxed{7}"
+
+
+class Counting:
+    """Every prompt and reply is one new token after what went before; keeps the requests."""
+
+    def __init__(self):
+        self.asked = []
+
+    def generate(self, requests):
+        self.asked += requests
+        return [
+            Completion(say(r), (*r.context, *range(-r.new, 0)), (100 + len(r.context),), (-1.0,))
+            for r in requests
+        ]  # fmt: skip
+
+
+def test_what_was_forced_does_not_vanish_from_a_conversation():
+    """eval_opt with memory: whatever was said for the generator, the engine is told how many messages have no ids yet."""
+    workflow = make_workflow("eval_opt", memory=True, rounds=4)
+    route = PolicyRouter.isolated(workflow.roster)
+    no = "\\boxed{Incorrect}"
+
+    def asked(starts, turn: int) -> dict[int, tuple[int, int]]:
+        engine = Counting()
+        rollout(starts, route, engine, TASK)
+        mine = [r for r in engine.asked if r.policy == "generator"]
+        for request in mine:
+            covered = len(request.messages) - request.new
+            assert [m["role"] for m in request.messages[covered:]] == (["assistant", "user"] * request.new)[
+                -request.new :
+            ]
+        return {len(r.messages): (len(r.context) > 0, r.new) for r in mine if len(r.messages) > turn + 1}
+
+    (start,) = groups(workflow, TASK.problems("train")[:1], 1, seed=0)
+    first = rollout(
+        forced(start, 0, "\\boxed{1}", seed=0), route, Counting(), TASK, waves=1
+    )  # a draft put into its mouth
+    (then,) = [s for one in first for s in forced(one, 1, no, seed=0)]
+    assert asked([then], 0)[3] == (False, 3), "no ids at all: the whole chat"
+    (again,) = [s for one in forced(then, 2, "\\boxed{2}", seed=0) for s in forced(one, 3, no, seed=0)]
+    assert asked([again], 2)[5] == (False, 5)
+
+    (start,) = groups(workflow, TASK.problems("train")[:1], 1, seed=0)
+    (played,) = rollout(
+        [start], route, Counting(), TASK, waves=1
+    )  # a draft with ids, then all is put into their mouths
+    (then,) = forced(played, 1, no, seed=0)
+    assert asked([then], 0)[3] == (True, 1)
+    (then,) = forced(played, 1, no, seed=0)
+    (again,) = [s for one in forced(then, 2, "\\boxed{2}", seed=0) for s in forced(one, 3, no, seed=0)]
+    assert asked([again], 2)[5] == (True, 3), (
+        "the draft's ids, then the question, what was forced, and the next question"
+    )
 
 
 def test_only_an_agents_reply_is_forced():
