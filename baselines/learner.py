@@ -1,9 +1,9 @@
 """Samples to one optimizer step per policy.
 
 The loss of a step is a weighted sum over all its sampled tokens, with weights that are fixed before the first micro-batch:
-"tokens": 1 / (sampled tokens of the policy in this step); "sequences": 1 / (replies x length of its reply). So loss and
-gradient do not depend on how the step is cut into micro-batches. Samples that teach nothing (all advantages are 0, and no
-returns) count in the weights but are not computed: their gradient is 0.
+"tokens": 1 / (sampled tokens of the policy in this step); "sequences": 1 / (replies x length of its reply); a reply of no
+tokens counts for nothing. So loss and gradient do not depend on how the step is cut into micro-batches. Samples that teach
+nothing (all advantages are 0, and no returns) count in the weights but are not computed: their gradient is 0.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad
     for row, sample in enumerate(samples):
         ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
         mask[row, : len(sample.ids)] = 1
-        for k, span in enumerate(sample.spans, 1):
+        for k, span in enumerate((span for span in sample.spans if span.end > span.start), 1):
             here = slice(span.start - 1, span.end - 1)
             segment[row, here] = k
             advantage[row, here] = torch.tensor(span.advantage)
@@ -192,7 +192,11 @@ class Learner:
         """Accumulate the step's gradient into .grad, role by role. Returns loss, clip share and squared norm per role."""
         settings = self.settings[name]
         tokens = sum(span.end - span.start for s in samples for span in s.spans)
-        total = tokens if settings.normaliser == "tokens" else sum(len(s.spans) for s in samples)
+        total = (
+            tokens
+            if settings.normaliser == "tokens"
+            else sum(span.end > span.start for s in samples for span in s.spans)
+        )
         by_role: dict[str, list[Sample]] = defaultdict(list)
         for sample in samples:
             if any(span.teaches for span in sample.spans):

@@ -99,6 +99,25 @@ def test_log_probs_are_those_of_each_replys_own_sampling(micro_model):
         assert float(logp[0, t - 1]) == pytest.approx(float(own), abs=1e-5)
 
 
+def test_replies_of_no_tokens_count_for_nothing(micro_model):
+    """An empty reply, alone and beside another one: neither normaliser divides by its length."""
+    ids = tuple(range(20, 30))
+    full, empty = Span(4, 8, 1.0, ()), Span(9, 9, 1.0, ())
+    for normaliser in ("tokens", "sequences"):
+        settings = Settings(1e-3, 1, normaliser=normaliser)
+        learner = Learner(policies_of(micro_model), settings, lambda name: grpo(), pad_id=0)  # type: ignore[arg-type]
+        losses = [
+            learner.gradients("p", samples)["loss"]
+            for samples in (
+                [Sample("p", "r", ids, (full,))],
+                [Sample("p", "r", ids, (full, empty))],
+                [Sample("p", "r", ids, (full,)), Sample("p", "r", ids, (empty,))],
+                [Sample("p", "r", ids, (empty,))],
+            )
+        ]
+        assert losses == [pytest.approx(-1.0), pytest.approx(-1.0), pytest.approx(-1.0), 0.0]
+
+
 def test_the_value_loss_by_hand():
     """V = .5, was .1, should be 1: clipped to .3, so the miss is .7^2 and not .5^2; half of it is added to the surrogate."""
     batch = SimpleNamespace(
