@@ -172,15 +172,21 @@ class Learner:
         )
 
     def update(self, samples: Sequence[Sample], step: int) -> dict[str, float]:
-        """One batch. Returns loss, learning rate, clipped share, and per policy and role the gradient's norm and share."""
+        """One batch. Returns loss, learning rate, clipped share, and per policy and role the gradient's norm and share.
+
+        An update whose gradient is not finite is left out and counted as skipped.
+        """
         rates = {name: settings.rate(step) for name, settings in self.settings.items()}
         alike = len(set(rates.values())) == 1
         stats = {"lr": next(iter(rates.values()))} if alike else {f"lr/{name}": rate for name, rate in rates.items()}
         for name in self.policies.names:
             mine = [s for s in samples if s.policy == name and s.spans]
+            skipped = 0
             for update in range(self.settings[name].updates):
                 with self.policies.dropping(name, seed_of("dropout", name, step, update)):
                     stats |= self._update_policy(name, mine, step)
+                skipped += not math.isfinite(stats[f"grad_norm/{name}"])
+            stats[f"skipped_updates/{name}"] = skipped
         squares = {key: v for key, v in stats.items() if key.startswith("grad_square/")}
         total = sum(squares.values())
         for key, square in squares.items():
@@ -192,11 +198,8 @@ class Learner:
         """Accumulate the step's gradient into .grad, role by role. Returns loss, clip share and squared norm per role."""
         settings = self.settings[name]
         tokens = sum(span.end - span.start for s in samples for span in s.spans)
-        total = (
-            tokens
-            if settings.normaliser == "tokens"
-            else sum(span.end > span.start for s in samples for span in s.spans)
-        )
+        replies = sum(span.end > span.start for s in samples for span in s.spans)
+        total = tokens if settings.normaliser == "tokens" else replies
         by_role: dict[str, list[Sample]] = defaultdict(list)
         for sample in samples:
             if any(span.teaches for span in sample.spans):
@@ -262,7 +265,9 @@ class Learner:
         stats = self.gradients(name, samples)
         norm = torch.nn.utils.clip_grad_norm_(self.policies.parameters(name), settings.clip)
         stats["grad_norm"] = float(norm)
-        if norm > 0:  # no gradient, no step: AdamW's momentum alone must not change the weights
+        if not torch.isfinite(norm):  # one such entry would make all weights NaN
+            stats |= {key: 0.0 for key in stats if key.startswith("grad_square/")}
+        elif norm > 0:  # no gradient, no step: AdamW's momentum alone must not change the weights
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate(step)
             optimizer.step()

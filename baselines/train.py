@@ -233,7 +233,7 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
             figures = _describe(episodes, usable)
             log.metrics({"step": step + 1, "kind": "train", **figures, **stats})
             log.timing({"step": step + 1, "play_s": played - began, "learn_s": time.perf_counter() - played})
-            progress.step(step + 1, figures)
+            progress.step(step + 1, figures | stats)
             last, stop = step + 1 == steps, stop_asked()
             if args.trace_every and ((step + 1) % args.trace_every == 0 or last):
                 log.traces(

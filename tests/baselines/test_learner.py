@@ -188,3 +188,46 @@ def test_scripted_episodes_have_nothing_to_train_on():
     episodes = rollout(starts, route, Scripted(lambda request: "\\boxed{Correct}"), task)
     samples = to_samples(episodes, {(0, t.index): 1.0 for t in episodes[0].turns})
     assert all(span.start == span.end for s in samples for span in s.spans)
+
+
+def _spoiled(gradient, value: float):
+    spoiled = gradient.clone()
+    spoiled.view(-1)[0] = value
+    return spoiled
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_gradient_that_is_not_finite_is_no_step_and_is_said(policies, model, samples, value):
+    """One infinite entry would make all weights NaN: the norm is inf, and clipping by it is 0 x inf."""
+    before = [p.clone() for p in model.parameters()]
+    learner = Learner(policies, Settings(1e-2, 10), lambda name: grpo(), pad_id=0)
+    hook = next(model.parameters()).register_hook(lambda gradient: _spoiled(gradient, value))
+    stats = learner.update(samples, 0)
+    hook.remove()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert stats["skipped_updates/p"] == 1
+    assert not learner.optimizers["p"].state, "neither do its moments see it"
+    stats = learner.update(samples, 1)
+    assert stats["skipped_updates/p"] == 0
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_each_skipped_update_of_several_counts(policies, model, samples):
+    learner = Learner(policies, Settings(1e-2, 10, updates=3), lambda name: grpo(), pad_id=0)
+    parameter = next(model.parameters())
+    spoiled = iter((math.nan, math.inf, None))
+    original = learner._update_policy
+
+    def update(*rest):
+        value = next(spoiled)
+        handle = parameter.register_hook(lambda gradient: gradient if value is None else _spoiled(gradient, value))
+        try:
+            return original(*rest)
+        finally:
+            handle.remove()
+
+    learner._update_policy = update
+    stats = learner.update(samples, 0)
+    assert stats["skipped_updates/p"] == 2
+    assert math.isfinite(stats["grad_norm/p"])

@@ -102,6 +102,30 @@ def test_a_state_that_json_changes_is_refused(micro_folder, tmp_path, monkeypatc
             team.save(tmp_path / str(n))
 
 
+def test_an_update_that_is_skipped_is_said_and_logged(micro_folder, tmp_path, monkeypatch):
+    from io import StringIO
+
+    from rich.console import Console
+
+    from baselines.learner import Learner
+
+    gradients = Learner.gradients
+
+    def spoiled(self, name, samples):
+        stats = gradients(self, name, samples)
+        self.policies.parameters(name)[-1].grad.fill_(float("inf"))
+        return stats
+
+    monkeypatch.setattr(Learner, "gradients", spoiled)
+    said = StringIO()
+    settings = args(micro_folder, tmp_path / "run", steps=1)
+    train(settings, Progress(Console(file=said, width=200)))
+    assert "step 1: 1 updates of writer left out, its gradient was not finite" in said.getvalue()
+    _, line, _ = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert '"grad_norm/writer": null' in line
+    assert json.loads(line)["skipped_updates/writer"] == 1
+
+
 class Wrong(Everything):
     critics = ("wrtier",)
 
