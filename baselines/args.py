@@ -62,7 +62,7 @@ class TrainArgs:
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls, to 5% of its peak at the last step."""
     warmup: int = 0
-    """Steps of linear warm-up."""
+    """Steps of linear warm-up; fewer than --steps."""
     updates: int = 1
     """Optimizer steps on each batch; 1 is on-policy."""
     micro_batch: int = 256

@@ -22,6 +22,7 @@ from baselines.distribution import Truncation
 from baselines.losses import Loss, token_logprobs
 from baselines.policies import Policies
 from baselines.types import Credit, Episode, Place, Sample, Signal, Span, Turn, Values
+from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.seeds import seed_of
 
 Normaliser = Literal["tokens", "sequences"]
@@ -127,7 +128,8 @@ def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The optimizer: AdamW, gradient clipping by norm, a schedule over `steps` with `warmup`, ending at `floor` x lr."""
+    """The optimizer: AdamW (weight decay spares norms, biases and embeddings), gradient clipping by norm, and a schedule over
+    `steps` whose last step is at `floor` x lr. Raises ConfigError if the warm-up never ends, so that lr is never reached."""
 
     lr: float
     steps: int
@@ -141,11 +143,17 @@ class Settings:
     updates: int = 1  # optimizer steps on each batch
     normaliser: Normaliser = "tokens"
 
+    def __post_init__(self):
+        if self.warmup and self.warmup >= self.steps:
+            raise ConfigError(
+                f"a warm-up of {self.warmup} steps does not end in a run of {self.steps}: lower --warmup or raise --steps"
+            )
+
     def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, ..."""
+        """The learning rate of step 0, 1, ..., steps - 1."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
-        done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        done = min(1.0, (step - self.warmup) / max(1, self.steps - 1 - self.warmup))
         fall = {"linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "constant": 1.0}[self.schedule]
         return self.lr * (self.floor + (1 - self.floor) * fall)
 
@@ -167,9 +175,17 @@ class Learner:
 
     def _optimizer(self, name: str) -> torch.optim.AdamW:
         settings = self.settings[name]
-        return torch.optim.AdamW(
-            self.policies.parameters(name), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
-        )
+        layers = (m for m in self.policies.model(name).modules() if isinstance(m, torch.nn.Embedding))
+        embeddings = {id(p) for layer in layers for p in layer.parameters()}
+        spared: dict[bool, list[torch.nn.Parameter]] = {False: [], True: []}
+        for parameter in self.policies.parameters(name):
+            spared[parameter.ndim < 2 or id(parameter) in embeddings].append(parameter)
+        groups = [
+            {"params": mine, "weight_decay": 0.0 if spare else settings.weight_decay}
+            for spare, mine in spared.items()
+            if mine
+        ]
+        return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
 
     def update(self, samples: Sequence[Sample], step: int) -> dict[str, float]:
         """One batch. Returns loss, learning rate, clipped share, and per policy and role the gradient's norm and share.
@@ -216,7 +232,10 @@ class Learner:
             squares[role] = _squared_distance(parameters, before)
             if len(by_role) > 1:
                 before = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
-        return {"loss": loss, "clipped": clipped / max(1, tokens)} | {f"grad_square/{r}": s for r, s in squares.items()}
+        computed = sum(s.end - s.start for chosen in by_role.values() for sample in chosen for s in sample.spans)
+        return {"loss": loss, "clipped": clipped / max(1, computed)} | {
+            f"grad_square/{r}": s for r, s in squares.items()
+        }
 
     def _batch(self, name: str, samples: Sequence[Sample], total: float) -> Batch:
         return collate(samples, self.settings[name].normaliser, total, self.pad_id, self.policies.device)

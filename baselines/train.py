@@ -72,6 +72,7 @@ class Team:
         self.trained = tuple(name for name in self.route.policies if name not in self.players)
         self.plan = self.args.plan(self.method.presets(roster), self.route.by_role, self.trained)
         self.rule = self._rule()
+        self.settings = self._settings()
         if lost := set(self.workflow.roster.roles) - set(self.route.by_role):
             raise ConfigError(
                 f"{self.args.method} routes no policy to {', '.join(sorted(lost))}, roles of {self.args.workflow}"
@@ -155,8 +156,7 @@ class Team:
             self.task, self.workflow, self.held_out, self.route, self.engine, sampling=sampling, limits=self.limits
         )
 
-    @property
-    def settings(self) -> dict[str, Settings]:
+    def _settings(self) -> dict[str, Settings]:
         """The optimizer's, of each policy that is trained."""
         args = self.args
         run = Settings(

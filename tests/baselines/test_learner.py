@@ -21,6 +21,7 @@ from baselines.policies import PolicyRouter  # noqa: E402
 from baselines.rollout import groups, rollout  # noqa: E402
 from baselines.types import Sample, Sampling, Span  # noqa: E402
 from llm_marl_envs import make_task, make_workflow  # noqa: E402
+from llm_marl_envs.errors import ConfigError  # noqa: E402
 
 
 @pytest.fixture
@@ -173,12 +174,40 @@ def test_no_gradient_no_step_and_large_gradients_are_clipped(policies, model, sa
 
 
 def test_schedules_by_hand():
-    linear = Settings(1.0, 10, schedule="linear", floor=0.1)
+    """The last step of a run of n is n - 1: there the rate is at the floor, as it says."""
+    linear = Settings(1.0, 11, schedule="linear", floor=0.1)
     assert [round(linear.rate(s), 4) for s in (0, 5, 10)] == [1.0, 0.55, 0.1]
-    cosine = Settings(1.0, 12, schedule="cosine", warmup=2, floor=0.0)
+    cosine = Settings(1.0, 13, schedule="cosine", warmup=2, floor=0.0)
     assert [round(cosine.rate(s), 4) for s in (0, 1, 2, 7, 12)] == [0.5, 1.0, 1.0, 0.5, 0.0]
+    assert Settings(1.0, 20).rate(19) == 0.05
+    assert Settings(1.0, 1).rate(0) == 1.0
+    for steps in (2, 3, 10):
+        for warmup in range(steps):
+            for schedule in ("linear", "cosine", "constant"):
+                rates = [Settings(1.0, steps, schedule, warmup).rate(step) for step in range(steps)]
+                assert max(rates) == 1.0, "it reaches its peak"
+                assert rates[-1] == pytest.approx(1.0 if schedule == "constant" or warmup == steps - 1 else 0.05)
+    with pytest.raises(ConfigError, match=r"warm-up of 10 steps.*a run of 10.*--warmup"):
+        Settings(1.0, 10, warmup=10)
     assert Settings(2.0, 10, schedule="constant").rate(9) == 2.0
     assert dataclasses.replace(linear, warmup=4).rate(1) == 0.5
+
+
+def test_the_clipped_share_is_of_the_tokens_that_were_computed(policies, samples):
+    """Old log-probs of -8 make all ratios large: what has a positive advantage is clipped. Sample 2 teaches nothing."""
+    stats = settle(policies, samples, grpo(0.2, 0.28))
+    lengths = [(s.end - s.start, s.advantage) for i, sample in enumerate(samples) if i != 2 for s in sample.spans]
+    assert stats["clipped"] == pytest.approx(sum(n for n, a in lengths if a > 0) / sum(n for n, _ in lengths))
+
+
+def test_weight_decay_spares_norms_biases_and_embeddings(policies, model, samples):
+    learner = Learner(policies, Settings(1e-2, 10, weight_decay=0.5), lambda name: grpo(), pad_id=0)
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = {g["weight_decay"]: {names[id(p)] for p in g["params"]} for g in learner.optimizers["p"].param_groups}
+    assert groups[0.5] | groups[0.0] == set(names.values())
+    assert all(name.endswith("proj.weight") for name in groups[0.5])
+    assert all("norm" in name or "embed" in name for name in groups[0.0])
+    assert len(groups[0.5]) == 14 and len(groups[0.0]) == 10  # noqa: PT018
 
 
 def test_scripted_episodes_have_nothing_to_train_on():
