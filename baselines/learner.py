@@ -4,16 +4,19 @@ The loss of a step is a weighted sum over all its sampled tokens, with weights t
 "tokens": 1 / (sampled tokens of the policy in this step); "sequences": 1 / (replies x length of its reply); a reply of no
 tokens counts for nothing. So loss and gradient do not depend on how the step is cut into micro-batches. Samples that teach
 nothing (all advantages are 0, and no returns) count in the weights but are not computed: their gradient is 0.
+
+The policy that a batch is compared with (`old`) is the learner's own before its first update, not the engine's: engine and
+learner round differently, which must clip nothing. How far they are apart is measured in every step.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +28,7 @@ from baselines.types import Credit, Episode, Place, Sample, Signal, Span, Turn, 
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.seeds import seed_of
 
+PROBED = 8  # samples whose log-probs are compared in a step that computes none
 Normaliser = Literal["tokens", "sequences"]
 Schedule = Literal["linear", "cosine", "constant"]
 
@@ -89,7 +93,8 @@ class Batch:
     mask: Tensor  # (B, T + 1), 1 on real tokens
     segment: Tensor  # k on the tokens of the k-th reply, 0 elsewhere
     advantage: Tensor
-    old: Tensor  # NaN where the reply was not sampled
+    old: Tensor  # NaN where it is the present one
+    sampled: Tensor  # the engine's; NaN where the reply was not sampled
     weight: Tensor  # 0 except on sampled tokens
     values: Tensor
     returns: Tensor
@@ -103,7 +108,7 @@ def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad
     ids = torch.full((len(samples), width), pad_id)
     mask = torch.zeros((len(samples), width), dtype=torch.long)
     segment = torch.zeros((len(samples), width - 1), dtype=torch.long)
-    advantage, old, weight, values, returns = (torch.zeros(len(samples), width - 1) for _ in range(5))
+    advantage, old, sampled, weight, values, returns = (torch.zeros(len(samples), width - 1) for _ in range(6))
     temperature, top_p = (torch.ones(len(samples), width - 1) for _ in range(2))
     top_k = torch.zeros_like(segment)
     cuts = False
@@ -114,14 +119,15 @@ def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad
             here = slice(span.start - 1, span.end - 1)
             segment[row, here] = k
             advantage[row, here] = torch.tensor(span.advantage)
-            old[row, here] = torch.tensor(span.logprobs or math.nan)
+            old[row, here] = torch.tensor(span.old or math.nan)
+            sampled[row, here] = torch.tensor(span.logprobs or math.nan)
             if span.returns:
                 values[row, here], returns[row, here] = torch.tensor(span.values), torch.tensor(span.returns)
             temperature[row, here] = span.sampling.temperature or 1.0
             if span.sampling.truncates:
                 cuts, top_k[row, here], top_p[row, here] = True, span.sampling.top_k, span.sampling.top_p
             weight[row, here] = 1 / total if normaliser == "tokens" else 1 / (total * (span.end - span.start))
-    tensors = ids, mask, segment, advantage, old, weight, values, returns, temperature
+    tensors = ids, mask, segment, advantage, old, sampled, weight, values, returns, temperature
     cut = Truncation(top_k.to(device), top_p.to(device)) if cuts else None
     return Batch(*(x.to(device) for x in tensors), cut=cut)  # type: ignore[misc]
 
@@ -156,6 +162,19 @@ class Settings:
         done = min(1.0, (step - self.warmup) / max(1, self.steps - 1 - self.warmup))
         fall = {"linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "constant": 1.0}[self.schedule]
         return self.lr * (self.floor + (1 - self.floor) * fall)
+
+
+class Sums(NamedTuple):
+    """What a step's micro-batches add up to."""
+
+    loss: float = 0.0
+    clipped: float = 0.0  # tokens
+    computed: int = 0
+    gap: float = 0.0  # of the engine's and the learner's log-probs, absolute
+    compared: int = 0  # tokens in `gap`
+
+    def __add__(self, other: Sums) -> Sums:  # type: ignore[override]
+        return Sums(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 class Learner:
@@ -197,10 +216,11 @@ class Learner:
         stats = {"lr": next(iter(rates.values()))} if alike else {f"lr/{name}": rate for name, rate in rates.items()}
         for name in self.policies.names:
             mine = [s for s in samples if s.policy == name and s.spans]
-            skipped = 0
-            for update in range(self.settings[name].updates):
+            updates, skipped = self.settings[name].updates, 0
+            later = self._remembering(name, mine) if updates > 1 else mine
+            for update in range(updates):
                 with self.policies.dropping(name, seed_of("dropout", name, step, update)):
-                    stats |= self._update_policy(name, mine, step)
+                    stats |= self._update_policy(name, later if update else mine, step)
                 skipped += not math.isfinite(stats[f"grad_norm/{name}"])
             stats[f"skipped_updates/{name}"] = skipped
         squares = {key: v for key, v in stats.items() if key.startswith("grad_square/")}
@@ -211,7 +231,8 @@ class Learner:
         return stats
 
     def gradients(self, name: str, samples: Sequence[Sample]) -> dict[str, float]:
-        """Accumulate the step's gradient into .grad, role by role. Returns loss, clip share and squared norm per role."""
+        """Accumulate the step's gradient into .grad, role by role. Returns loss, clip share, squared norm per role, and the mean
+        gap between the engine's log-probs and the learner's."""
         settings = self.settings[name]
         tokens = sum(span.end - span.start for s in samples for span in s.spans)
         replies = sum(span.end > span.start for s in samples for span in s.spans)
@@ -221,32 +242,59 @@ class Learner:
             if any(span.teaches for span in sample.spans):
                 by_role[sample.role].append(sample)
         parameters = self.policies.parameters(name)
-        loss, clipped, squares = 0.0, 0.0, dict.fromkeys(sorted({s.role for s in samples}), 0.0)
+        sums, squares = Sums(), dict.fromkeys(sorted({s.role for s in samples}), 0.0)
         before: list[Tensor] | None = None
         for role, chosen in by_role.items():
-            chosen.sort(key=lambda s: len(s.ids))
-            for i in range(0, len(chosen), settings.micro_batch):
-                part, share = self._backward(name, self._batch(name, chosen[i : i + settings.micro_batch], total))
-                loss += part
-                clipped += share
+            for part in self._parts(name, chosen):
+                sums += self._backward(name, self._batch(name, part, total))
             squares[role] = _squared_distance(parameters, before)
             if len(by_role) > 1:
                 before = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
-        computed = sum(s.end - s.start for chosen in by_role.values() for sample in chosen for s in sample.spans)
-        return {"loss": loss, "clipped": clipped / max(1, computed)} | {
-            f"grad_square/{r}": s for r, s in squares.items()
-        }
+        gap = sums if sums.compared else self._probe(name, samples)
+        stats = {"loss": sums.loss, "clipped": sums.clipped / max(1, sums.computed)}
+        if gap.compared:
+            stats["logprob_gap"] = gap.gap / gap.compared
+        return stats | {f"grad_square/{role}": square for role, square in squares.items()}
+
+    def _parts(self, name: str, samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+        """Micro-batches of samples of similar length."""
+        ranked = sorted(samples, key=lambda s: len(s.ids))
+        for i in range(0, len(ranked), self.settings[name].micro_batch):
+            yield ranked[i : i + self.settings[name].micro_batch]
 
     def _batch(self, name: str, samples: Sequence[Sample], total: float) -> Batch:
         return collate(samples, self.settings[name].normaliser, total, self.pad_id, self.policies.device)
 
-    def _backward(self, name: str, batch: Batch) -> tuple[float, float]:
+    def _backward(self, name: str, batch: Batch) -> Sums:
         logp, value = self._forward(name, batch)
-        batch = replace(batch, old=torch.where(batch.old.isnan(), logp.detach(), batch.old))
+        present, gap = batch.old.isnan(), _gap(logp, batch)
+        batch = replace(batch, old=torch.where(present, logp.detach(), batch.old))
         per_token, clipped = self.losses[name](logp, value, batch)
         loss = (per_token * batch.weight).sum()
         loss.backward()
-        return float(loss.detach()), float((clipped * (batch.segment > 0)).sum())
+        taught = batch.segment > 0
+        return Sums(float(loss.detach()), float((clipped * taught).sum()), int(taught.sum())) + gap
+
+    @torch.no_grad()
+    def _probe(self, name: str, samples: Sequence[Sample]) -> Sums:
+        """The gap of a few samples, for a step in which none that was sampled teaches anything."""
+        fresh = [s for s in samples if any(span.logprobs and not span.old for span in s.spans)]
+        few = sorted(fresh, key=lambda s: len(s.ids))[:PROBED]
+        if not few:
+            return Sums()
+        batch = self._batch(name, few, 1.0)
+        return _gap(self._forward(name, batch)[0], batch)
+
+    @torch.no_grad()
+    def _remembering(self, name: str, samples: Sequence[Sample]) -> list[Sample]:
+        """The samples with the learner's present log-probs as the old ones, except on lessons."""
+        made = []
+        for part in self._parts(name, [s for s in samples if any(span.teaches for span in s.spans)]):
+            logp, _ = self._forward(name, self._batch(name, part, 1.0))
+            for sample, row in zip(part, logp.tolist(), strict=True):
+                spans = (s._replace(old=tuple(row[s.start - 1 : s.end - 1])) if s.logprobs else s for s in sample.spans)
+                made.append(sample._replace(spans=tuple(spans)))
+        return made + [s for s in samples if not any(span.teaches for span in s.spans)]
 
     def _forward(self, name: str, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Log-probs of the sampled tokens (B, T), and a critic's values of the states before them."""
@@ -299,6 +347,12 @@ class Learner:
     def restore(self, path: Path) -> None:
         for name, state in torch.load(path, map_location=self.policies.device, weights_only=True).items():
             self.optimizers[name].load_state_dict(state)
+
+
+def _gap(logp: Tensor, batch: Batch) -> Sums:
+    """How far the engine's log-probs are from the learner's, on the tokens whose old log-probs are the present ones."""
+    here = (batch.segment > 0) & batch.old.isnan() & ~batch.sampled.isnan()
+    return Sums(gap=float((logp.detach() - batch.sampled)[here].abs().sum()), compared=int(here.sum()))
 
 
 def _squared_distance(parameters: Sequence[torch.nn.Parameter], before: Sequence[Tensor] | None) -> float:

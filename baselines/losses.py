@@ -1,8 +1,8 @@
 """Policy losses as pure tensor functions. Each returns one number per token, (B, T), and a 0/1 map of clipped tokens; the
 learner averages them (`Batch.weight`), so that the result is the same for any micro-batch size.
 
-A loss is given log-probs (B, T), a critic's values (B, T) or None, and the batch: old, advantage, values and returns are (B, T),
-and `segment` (B, T) is k on the k-th reply of a row and 0 elsewhere.
+A loss is given log-probs (B, T), a critic's values (B, T) or None, and the batch, all (B, T): `old` are the learner's log-probs before
+the batch's first update, `sampled` the engine's (NaN on lessons), `segment` is k on the k-th reply of a row and 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class Trained(Protocol):
     def advantage(self) -> Tensor: ...
     @property
     def old(self) -> Tensor: ...
+    @property
+    def sampled(self) -> Tensor: ...
     @property
     def values(self) -> Tensor: ...
     @property
@@ -69,6 +71,18 @@ def gspo(clip_low: float = 3e-4, clip_high: float = 4e-4) -> Loss:
         return _clipped(log_ratio.exp(), batch.advantage, clip_low, clip_high)
 
     return loss
+
+
+def corrected(loss: Loss, cap: float) -> Loss:
+    """`loss` with each token weighted by min(pi_old / pi_engine, cap): what the engine samples from is not quite the learner's
+    policy, be it rounded or stale (truncated importance sampling, arXiv 1802.01561). Lessons weigh 1."""
+
+    def weighted(logp: Tensor, value: Tensor | None, batch: Trained) -> tuple[Tensor, Tensor]:
+        per_token, clipped = loss(logp, value, batch)
+        gap = torch.where(batch.segment > 0, batch.old - batch.sampled, 0.0).nan_to_num(nan=0.0)
+        return per_token * gap.exp().clamp(max=cap), clipped
+
+    return weighted
 
 
 def ppo(clip: float = 0.2, clip_value: float = 0.2, value_weight: float = 0.5) -> Loss:

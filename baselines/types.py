@@ -143,6 +143,7 @@ class Span(NamedTuple):
 
     `logprobs` are the engine's; () says that the reply was not sampled (a lesson): its ratio is 1, so an advantage of w is w
     times the log-likelihood's gradient. `sampling` is what the reply was sampled with: of its distribution are the log-probs.
+    `old` are the learner's own before the batch's first update; () are its present ones, so that the ratio is 1.
     """
 
     start: int
@@ -152,6 +153,7 @@ class Span(NamedTuple):
     values: tuple[float, ...] = ()
     returns: tuple[float, ...] = ()
     sampling: Sampling = Sampling()
+    old: tuple[float, ...] = ()
 
     @property
     def teaches(self) -> bool:

@@ -23,7 +23,8 @@ class Shared(Method):
 
     baseline: "team" takes the group's statistics over episodes, "agent" over each agent's own turns (Dr. MAS).
     std: divide by the standard deviation. surrogate: token ratios (GRPO) or one ratio per reply (GSPO); their clip ranges are
-    the paper's unless given. normalise: average the loss over all sampled tokens, or over replies and then their tokens.
+    the paper's unless given. importance_cap: weight tokens by what the learner's policy and the engine's differ, up to this cap
+    (0: not at all). normalise: average the loss over all sampled tokens, or over replies and then their tokens.
     """
 
     baseline: Literal["team", "agent"] = "team"
@@ -31,6 +32,7 @@ class Shared(Method):
     surrogate: Literal["grpo", "gspo"] = "grpo"
     clip_low: float | None = None
     clip_high: float | None = None
+    importance_cap: float = 0.0
     normalise: Literal["tokens", "sequences"] = "tokens"
 
     def __post_init__(self):
@@ -38,6 +40,8 @@ class Shared(Method):
             raise ValueError("baseline is 'team' or 'agent', surrogate 'grpo' or 'gspo'")
         if self.normalise not in ("tokens", "sequences"):
             raise ValueError("normalise is 'tokens' or 'sequences'")
+        if self.importance_cap and self.importance_cap < 1:
+            raise ValueError("importance_cap is 0 (no weights) or at least 1")
 
     def route(self, roster: Roster) -> PolicyRouter:
         return PolicyRouter.shared(roster)
@@ -51,7 +55,8 @@ class Shared(Method):
 
         given = {"clip_low": self.clip_low, "clip_high": self.clip_high}
         surrogate = losses.grpo if self.surrogate == "grpo" else losses.gspo
-        return surrogate(**{name: value for name, value in given.items() if value is not None})
+        loss = surrogate(**{name: value for name, value in given.items() if value is not None})
+        return losses.corrected(loss, self.importance_cap) if self.importance_cap else loss
 
     @property
     def normaliser(self) -> Normaliser:

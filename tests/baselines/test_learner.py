@@ -52,7 +52,13 @@ def samples():
                 "solver" if i < 4 else "critic",
                 tuple(ids),
                 tuple(
-                    Span(a, b, 0.0 if i == 2 else (-1.0) ** i * (i + 1 + k), tuple([-8.0] * (b - a)))
+                    Span(
+                        a,
+                        b,
+                        0.0 if i == 2 else (-1.0) ** i * (i + 1 + k),
+                        tuple([-8.0] * (b - a)),
+                        old=(-8.0,) * (b - a),
+                    )
                     for k, (a, b) in enumerate(spans)
                 ),
             )
@@ -120,8 +126,9 @@ def test_only_sampled_tokens_get_a_gradient(model, samples):
 def test_a_planted_echo_of_a_tool_is_not_trained_on(policies, model):
     """Two samples that differ only in the origin of the middle: sampled by the agent, or returned by a tool."""
     ids = tuple(range(20, 40))
-    said = Sample("p", "r", ids, (Span(5, 15, 1.0, (-5.0,) * 10), Span(15, 20, 1.0, (-5.0,) * 5)))
-    tool = Sample("p", "r", ids, (Span(15, 20, 1.0, (-5.0,) * 5),))
+    old = (-5.0,) * 10
+    said = Sample("p", "r", ids, (Span(5, 15, 1.0, (), old=old), Span(15, 20, 1.0, (), old=old[:5])))
+    tool = Sample("p", "r", ids, (Span(15, 20, 1.0, (), old=old[:5]),))
     assert settle(policies, [said], grpo())["loss"] != settle(policies, [tool], grpo())["loss"]
     batch = collate([tool], "tokens", 5.0, 0, "cpu")
     assert batch.weight[0].nonzero().flatten().tolist() == [14, 15, 16, 17, 18]

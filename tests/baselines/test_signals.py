@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from baselines.learner import Learner, Settings, collate, to_samples  # noqa: E402
-from baselines.losses import grpo, ppo  # noqa: E402
+from baselines.losses import corrected, grpo, gspo, ppo  # noqa: E402
 from baselines.policies import Policies  # noqa: E402
 from baselines.types import Completion, Sample, Sampling, Signal, Span, Turn  # noqa: E402
 
@@ -128,6 +128,99 @@ def test_the_value_loss_by_hand():
     per_token, clipped = ppo(0.2, 0.2, 0.5)(logp, torch.tensor([[9.0, 0.5, 0.0]]), batch)  # type: ignore[arg-type]
     assert per_token.tolist() == [pytest.approx([0.0, -1.2 * 2.0 + 0.5 * 0.49, 1.0 + 0.5 * 1.0])]
     assert clipped.tolist() == [[0.0, 1.0, 0.0]]
+
+
+def test_the_engines_log_probs_clip_nothing(micro_model):
+    """They are off by half a nat, as no rounding is: on-policy the ratio is 1 all the same, and the gap is what it is."""
+    ids = tuple(range(20, 30))
+    with torch.no_grad():
+        logp = torch.log_softmax(micro_model(input_ids=torch.tensor([ids])).logits[0], -1)
+    said = tuple(float(logp[t - 1, ids[t]]) + (0.5 if t < 6 else -0.25) for t in range(4, 8))
+    lesson = Sample("p", "r", ids, (Span(8, 10, 0.5, ()),))
+    for make, normaliser in [(grpo, "tokens"), (gspo, "sequences")]:
+        for updates in (1, 3):
+            settings = Settings(1e-3, 9, normaliser=normaliser, updates=updates)
+            learner = Learner(policies_of(micro_model), settings, lambda name, make=make: make(), pad_id=0)  # type: ignore[arg-type]
+            one = Sample("p", "r", ids, (Span(4, 8, 1.0, said),))
+            first = learner.gradients("p", [one])
+            assert first["clipped"] == 0
+            assert first["loss"] == pytest.approx(-1.0)
+            assert first["logprob_gap"] == pytest.approx((0.5 + 0.5 + 0.25 + 0.25) / 4, abs=1e-5)
+    silent = one._replace(spans=(Span(4, 8, 0.0, said),))
+    assert learner.gradients("p", [silent, lesson])["logprob_gap"] == pytest.approx(0.375, abs=1e-5), (
+        "though it is not trained"
+    )
+    assert "logprob_gap" not in learner.gradients("p", [lesson])
+
+
+def test_later_updates_of_a_batch_are_compared_with_the_policy_before_the_first(micro_model):
+    """A large step, then the ratio is what the weights have moved by; a lesson's stays 1."""
+    ids = tuple(range(20, 30))
+    settings = Settings(2e-2, 9, updates=2, schedule="constant")
+    ratios = []
+
+    def loss(logp, value, batch):
+        ratios.append((logp - batch.old).detach()[batch.segment > 0].tolist())
+        return grpo()(logp, value, batch)
+
+    def logp_of():
+        with torch.no_grad():
+            found = torch.log_softmax(micro_model(input_ids=torch.tensor([ids])).logits[0], -1)
+        return [float(found[t - 1, ids[t]]) for t in range(4, 6)]
+
+    learner = Learner(policies_of(micro_model), settings, lambda name: loss, pad_id=0)  # type: ignore[arg-type]
+    before, original, after = logp_of(), learner._update_policy, []
+
+    def update(*rest):
+        after.append(logp_of())
+        return original(*rest)
+
+    learner._update_policy = update  # type: ignore[method-assign]
+    sampled = Sample("p", "r", ids, (Span(4, 6, 1.0, (-9.0, -9.0)),))
+    lesson = Sample("p", "s", ids, (Span(4, 6, 1.0, ()),))
+    stats = learner.update([sampled, lesson], 0)
+    first, first_lesson, second, second_lesson = ratios
+    assert first == first_lesson == second_lesson == [0.0, 0.0]
+    assert second == pytest.approx([b - a for a, b in zip(before, after[1], strict=True)], abs=1e-5)
+    assert min(second) > 0.01
+    assert stats["logprob_gap/p"] == pytest.approx(sum(abs(a + 9) for a in before) / 2, abs=1e-5), "of the first update"
+
+
+def test_an_engine_with_an_old_adapter_shows_in_the_gap(micro_folder):
+    """Replies sampled from the adapter as it was a few steps ago: the gap tells, and the weight by hand is capped."""
+    from baselines.chat import Chat
+    from baselines.engines.transformers import TransformersEngine
+    from baselines.policies import load_tokenizer
+    from baselines.types import Request
+    from llm_marl_envs import Ask
+
+    policies = Policies(str(micro_folder), ("p", "stale"), lora_rank=2)
+    engine = TransformersEngine(policies, Chat(load_tokenizer(str(micro_folder))))
+    for parameter in policies.parameters("p"):
+        torch.nn.init.normal_(parameter, std=0.3)
+    learner = Learner(policies, Settings(1e-3, 9), lambda name: grpo(), pad_id=0)
+    gaps = {}
+    for speaks in ("p", "stale"):
+        chat = ({"role": "user", "content": "What is 1 + 2?"},)
+        requests = [
+            Request(speaks, chat, seed, Ask("a_0", ""), sampling=Sampling(0.7, 6, top_p=0.9)) for seed in range(4)
+        ]
+        turns = [
+            Turn(0, "a_0", "a", "p", c, r.sampling) for c, r in zip(engine.generate(requests), requests, strict=True)
+        ]
+        stats = learner.update(to_samples([episode(t) for t in turns], {(i, 0): 0.0 for i in range(4)}), 0)
+        gaps[speaks] = stats["logprob_gap/p"]
+    assert gaps["p"] < 1e-4 < 0.05 < gaps["stale"]
+
+
+def test_importance_weights_by_hand():
+    batch = SimpleNamespace(
+        segment=torch.tensor([[0, 1, 1, 1, 2]]), advantage=torch.ones(1, 5), old=torch.tensor([[0.0, -1.0, -1.0, -1.0, -1.0]]),
+        sampled=torch.tensor([[math.nan, -1.0 - math.log(1.5), -1.0 - math.log(9.0), -1.0 + math.log(2.0), math.nan]]),
+    )  # fmt: skip
+    per_token, clipped = corrected(grpo(), 2.0)(batch.old, None, batch)  # type: ignore[arg-type]
+    assert per_token[0, 1:].tolist() == pytest.approx([-1.5, -2.0, -0.5, -1.0])
+    assert not clipped.any()
 
 
 def test_critics_learn_even_where_the_advantage_is_nothing(micro_folder, tmp_path):

@@ -49,7 +49,11 @@ def batch(model):
                 "p",
                 "r",
                 tuple(ids.tolist()),
-                (Span(prompt_length, len(ids), advantage, tuple(old.tolist()), sampling=Sampling(TEMPERATURE)),),
+                (
+                    Span(
+                        prompt_length, len(ids), advantage, (), old=tuple(old.tolist()), sampling=Sampling(TEMPERATURE)
+                    ),
+                ),
             )
         )
         rows.append((ids, prompt_length, old))
