@@ -19,7 +19,7 @@ class TrainArgs:
     """Train a team of language models. The defaults train the embedded tiny model on a laptop in about a minute.
 
     For a real model on a GPU, for example: --model Qwen/Qwen3-0.6B --task gsm8k --lora-rank 32 --max-tokens 1024
-    --problems 64 --steps 300 --micro-batch 8 --temperature 1.0
+    --problems 64 --steps 300 --temperature 1.0
     """
 
     task: str = "arithmetic"
@@ -65,8 +65,8 @@ class TrainArgs:
     """Steps of linear warm-up; fewer than --steps."""
     updates: int = 1
     """Optimizer steps on each batch; 1 is on-policy."""
-    micro_batch: int = 256
-    """Sequences per forward pass in learning. Changes memory, not results."""
+    micro_tokens: int = 4096
+    """Tokens per forward pass in learning, padding included. Changes memory, not results."""
     clip_grad: float = 1.0
     """Largest gradient norm."""
     eval_every: int = 20
@@ -96,7 +96,7 @@ class TrainArgs:
             "problems",
             "samples",
             "max_tokens",
-            "micro_batch",
+            "micro_tokens",
             "eval_every",
             "checkpoint_every",
             "threads",

@@ -132,6 +132,22 @@ def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad
     return Batch(*(x.to(device) for x in tensors), cut=cut)  # type: ignore[misc]
 
 
+def packed(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """The places of sequences in micro-batches: of similar length, shortest first, each at most `tokens` wide with padding (but at
+    least one sequence).
+
+    Worked example: packed([5, 2, 3, 9], 6) -> [1, 2], [0], [3].
+    """
+    part: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
+        if part and (len(part) + 1) * lengths[place] > tokens:
+            yield part
+            part = []
+        part.append(place)
+    if part:
+        yield part
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The optimizer: AdamW (weight decay spares norms, biases and embeddings), gradient clipping by norm, and a schedule over
@@ -145,7 +161,7 @@ class Settings:
     clip: float = 1.0
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.98)
-    micro_batch: int = 256  # sequences in one forward pass
+    micro_tokens: int = 4096  # in one forward pass, padding included; one sequence goes into it in any case
     updates: int = 1  # optimizer steps on each batch
     normaliser: Normaliser = "tokens"
 
@@ -169,9 +185,9 @@ class Sums(NamedTuple):
 
     loss: float = 0.0
     clipped: float = 0.0  # tokens
-    computed: int = 0
+    computed: float = 0  # tokens
     gap: float = 0.0  # of the engine's and the learner's log-probs, absolute
-    compared: int = 0  # tokens in `gap`
+    compared: float = 0  # tokens in `gap`
 
     def __add__(self, other: Sums) -> Sums:  # type: ignore[override]
         return Sums(*(a + b for a, b in zip(self, other, strict=True)))
@@ -257,10 +273,9 @@ class Learner:
         return stats | {f"grad_square/{role}": square for role, square in squares.items()}
 
     def _parts(self, name: str, samples: Sequence[Sample]) -> Iterator[list[Sample]]:
-        """Micro-batches of samples of similar length."""
-        ranked = sorted(samples, key=lambda s: len(s.ids))
-        for i in range(0, len(ranked), self.settings[name].micro_batch):
-            yield ranked[i : i + self.settings[name].micro_batch]
+        """Micro-batches."""
+        for places in packed([len(s.ids) for s in samples], self.settings[name].micro_tokens):
+            yield [samples[place] for place in places]
 
     def _batch(self, name: str, samples: Sequence[Sample], total: float) -> Batch:
         return collate(samples, self.settings[name].normaliser, total, self.pad_id, self.policies.device)
@@ -315,14 +330,13 @@ class Learner:
         found: dict[Place, tuple[float, ...]] = {}
         for name in self.policies.heads:
             mine = [(i, turns) for i, turns in conversations(episodes) if turns[0].policy == name]
-            mine.sort(key=lambda told: len(told[1][-1].completion.prompt_ids))
-            size = self.settings[name].micro_batch
-            for chosen in (mine[k : k + size] for k in range(0, len(mine), size)):
-                samples = [_sample(turns, tuple(_span(turn, 0.0) for turn in turns)) for _, turns in chosen]
-                _, value = self._forward(name, self._batch(name, samples, 1.0))
+            samples = [_sample(turns, tuple(_span(turn, 0.0) for turn in turns)) for _, turns in mine]
+            for places in packed([len(s.ids) for s in samples], self.settings[name].micro_tokens):
+                _, value = self._forward(name, self._batch(name, [samples[place] for place in places], 1.0))
                 assert value is not None
-                for (i, turns), sample, row in zip(chosen, samples, value.tolist(), strict=True):
-                    for turn, span in zip(turns, sample.spans, strict=True):
+                for place, row in zip(places, value.tolist(), strict=True):
+                    i, turns = mine[place]
+                    for turn, span in zip(turns, samples[place].spans, strict=True):
                         found[i, turn.index] = tuple(row[span.start - 1 : span.end - 1])
         return found
 

@@ -165,7 +165,7 @@ class Team:
             schedule=args.schedule,
             warmup=args.warmup,
             clip=args.clip_grad,
-            micro_batch=args.micro_batch,
+            micro_tokens=args.micro_tokens,
             updates=args.updates,
             normaliser=self.method.normaliser,
         )

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from baselines.chat import Chat  # noqa: E402
 from baselines.engines.scripted import Scripted  # noqa: E402
 from baselines.engines.transformers import TransformersEngine  # noqa: E402
-from baselines.learner import Learner, Settings, collate, to_samples  # noqa: E402
+from baselines.learner import Learner, Settings, collate, packed, to_samples  # noqa: E402
 from baselines.losses import grpo, gspo, token_logprobs  # noqa: E402
 from baselines.methods import make_method  # noqa: E402
 from baselines.policies import PolicyRouter  # noqa: E402
@@ -80,15 +80,22 @@ def settle(policies, samples, loss, **settings):
 @pytest.mark.parametrize("normaliser", ["tokens", "sequences"])
 @pytest.mark.parametrize("loss", [grpo, gspo])
 def test_micro_batches_change_neither_loss_nor_gradient(policies, model, samples, loss, normaliser):
-    whole = settle(policies, samples, loss(), normaliser=normaliser, micro_batch=100)
+    whole = settle(policies, samples, loss(), normaliser=normaliser, micro_tokens=10_000)
     expected = gradient(model)
     assert expected.abs().max() > 0
-    for size in (1, 3):
-        stats = settle(policies, samples, loss(), normaliser=normaliser, micro_batch=size)
+    for size in (1, 60):
+        stats = settle(policies, samples, loss(), normaliser=normaliser, micro_tokens=size)
         assert stats["loss"] == pytest.approx(whole["loss"], rel=1e-5)
         assert torch.allclose(gradient(model), expected, rtol=1e-4, atol=1e-7)
         for key in ("grad_square/solver", "grad_square/critic"):
             assert stats[key] == pytest.approx(whole[key], rel=1e-3)
+
+
+def test_micro_batches_by_hand():
+    assert list(packed([5, 2, 3, 9], 6)) == [[1, 2], [0], [3]]
+    assert list(packed([4, 4, 4], 8)) == [[0, 1], [2]]
+    assert list(packed([4, 4, 4], 1)) == [[0], [1], [2]], "one sequence goes in in any case"
+    assert list(packed([], 8)) == []
 
 
 def test_loss_is_the_sum_over_tokens_taken_by_hand(policies, model, samples):

@@ -25,9 +25,9 @@ def settings(model: str, name: str, device: str, out: Path, **changes) -> TrainA
     small = device == "cpu"
     tiny = {"problems": 4, "samples": 4, "lr": 1.5e-4} if small else {"problems": 16, "samples": 8, "lr": 1.5e-4}
     large = (
-        {"problems": 1, "samples": 4, "max_tokens": 4, "micro_batch": 4}
+        {"problems": 1, "samples": 4, "max_tokens": 4, "micro_tokens": 512}
         if small
-        else {"problems": 8, "samples": 8, "max_tokens": 12, "micro_batch": 32}
+        else {"problems": 8, "samples": 8, "max_tokens": 12, "micro_tokens": 4096}
     )
     sizes = {"max_tokens": 24} | (tiny if name == "tiny" else large | {"temperature": 1.0}) | changes
     return TrainArgs(
