@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from baselines.distribution import Truncation
-from baselines.losses import Loss, token_logprobs
+from baselines.losses import Loss
+from baselines.output import is_plain, only, picked, picked_in_pieces
 from baselines.policies import Policies
 from baselines.types import Credit, Episode, Place, Sample, Signal, Span, Turn, Values
 from llm_marl_envs.errors import ConfigError
@@ -203,6 +204,7 @@ class Learner:
         self, policies: Policies, settings: Settings | Mapping[str, Settings], loss: Callable[[str], Loss], pad_id: int
     ):
         self.policies, self.pad_id = policies, pad_id
+        self._plain: dict[str, bool] = {}  # whether a policy's output layer can be used apart from it
         names = policies.names
         self.settings = settings if isinstance(settings, Mapping) else dict.fromkeys(names, settings)
         self.losses = {name: loss(name) for name in names}
@@ -312,17 +314,20 @@ class Learner:
         return made + [s for s in samples if not any(span.teaches for span in s.spans)]
 
     def _forward(self, name: str, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Log-probs of the sampled tokens (B, T), and a critic's values of the states before them."""
-        head = self.policies.heads.get(name)
+        """Log-probs of the sampled tokens (B, T), 0 elsewhere, and a critic's values of the states before them."""
+        model, taught = self.policies.model(name), batch.segment > 0
+        output, critic = model.get_output_embeddings(), self.policies.heads.get(name)  # type: ignore[operator]
+        cut = batch.cut and Truncation(*(x[taught] for x in batch.cut))
+        sought = batch.ids[:, 1:][taught], batch.temperature[taught], cut
         with torch.autocast(self.policies.device, torch.bfloat16, enabled=self.policies.autocast):
-            out = self.policies.model(name)(
-                input_ids=batch.ids[:, :-1],
-                attention_mask=batch.mask[:, :-1],
-                use_cache=False,
-                output_hidden_states=head is not None,
-            )
-        value = None if head is None else head(out.hidden_states[-1].float()).squeeze(-1)
-        return token_logprobs(out.logits, batch.ids, batch.temperature, batch.cut), value
+            if name not in self._plain:
+                self._plain[name] = is_plain(model, self.policies.device)
+            plain = self._plain[name]
+            with only(output, None if plain else taught) as seen:
+                out = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1], use_cache=False)
+            logp = picked_in_pieces(seen[0][taught], output, *sought) if plain else picked(out.logits[0], *sought)
+        value = None if critic is None else critic(seen[0].float()).squeeze(-1)
+        return torch.zeros_like(batch.advantage).masked_scatter(taught, logp), value
 
     @torch.no_grad()
     def values(self, episodes: Sequence[Episode]) -> Values:

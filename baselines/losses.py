@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from baselines.distribution import Truncation, truncated
+from baselines.distribution import Truncation
+from baselines.output import picked
 
 
 class Trained(Protocol):
@@ -39,10 +40,7 @@ Loss = Callable[[Tensor, Tensor | None, Trained], tuple[Tensor, Tensor]]
 def token_logprobs(logits: Tensor, ids: Tensor, temperature: Tensor | float, cut: Truncation | None = None) -> Tensor:
     """log p(ids[t+1] | ids[..t]) as it was sampled, at a temperature and perhaps truncated (both may differ from token to token):
     (B, T, V) logits, (B, T + 1) ids -> (B, T)."""
-    scaled = logits.float() / (temperature[..., None] if isinstance(temperature, Tensor) else temperature)
-    if cut is not None:
-        scaled = truncated(scaled, cut, ids[:, 1:])
-    return torch.log_softmax(scaled, -1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+    return picked(logits, ids[:, 1:], temperature, cut)
 
 
 def grpo(clip_low: float = 0.2, clip_high: float = 0.28) -> Loss:

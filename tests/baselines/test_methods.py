@@ -22,9 +22,9 @@ from llm_marl_envs.errors import ConfigError, UnknownName  # noqa: E402
 
 def args(model: Path, out: Path, **changes) -> TrainArgs:
     settings = {
-        "method": "toy_methods:Everything", "model": str(model), "out": out, "set": ("rounds=2", "memory=True"), "steps": 4,
-        "problems": 2, "samples": 2, "max_tokens": 4, "eval_every": 4, "eval_problems": 2, "checkpoint_every": 2,
-        "trace_every": 4, "threads": 1, "device": "cpu", "lora_rank": 2, "per": ("generator.temperature=0.9",),
+        "method": "toy_methods:Everything", "model": str(model), "out": out, "set": ("rounds=2", "memory=True"), "steps": 3,
+        "problems": 2, "samples": 2, "max_tokens": 4, "eval_every": 3, "eval_problems": 2, "checkpoint_every": 2,
+        "trace_every": 3, "threads": 1, "device": "cpu", "lora_rank": 2, "per": ("generator.temperature=0.9",),
     }  # fmt: skip
     return TrainArgs(**(settings | changes))
 
@@ -67,7 +67,7 @@ def test_all_that_a_method_says_survives_a_crash(micro_folder, tmp_path, monkeyp
     told = [sum(e.rewards.values()) / len(e.rewards) for e in episodes if e.origin is None]
     assert lines[0]["reward"] == pytest.approx(sum(told) / 8), "counterfactuals are not how the team plays"
     assert all(0 < line["share/table"] < 1 for line in lines)
-    folder = RunLog(straight).checkpoint_folder(4)
+    folder = RunLog(straight).checkpoint_folder(3)
     head = load_file(folder / "writer" / "value_head.safetensors")
     assert head["weight"].abs().max() > 0, "it has learned"
     table = json.loads((folder / "players.json").read_text())["table"]
@@ -86,7 +86,7 @@ def test_all_that_a_method_says_survives_a_crash(micro_folder, tmp_path, monkeyp
         train(args(micro_folder, out), Progress(quiet=True))
     train(args(micro_folder, out, resume=True), Progress(quiet=True))
     assert (out / "metrics.jsonl").read_bytes() == (straight / "metrics.jsonl").read_bytes()
-    again = RunLog(out).checkpoint_folder(4)
+    again = RunLog(out).checkpoint_folder(3)
     assert (again / "players.json").read_bytes() == (folder / "players.json").read_bytes()
     for name in ("value_head.safetensors", "adapter_model.safetensors"):
         assert (again / "writer" / name).read_bytes() == (folder / "writer" / name).read_bytes()
