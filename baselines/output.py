@@ -6,16 +6,16 @@ sampled tokens are trained on (a fifth of a team's), and their log-probs are sin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from baselines.distribution import Truncation, truncated
 
+Piece = Callable[[Tensor, int], Tensor]  # some rows of hidden states, the place of the first -> their log-probs
 LOGITS = 1 << 24  # entries of logits at a time; more than that is computed again in the backward pass
 
 
@@ -28,22 +28,49 @@ def picked(logits: Tensor, ids: Tensor, temperature: Tensor | float, cut: Trunca
 
 
 def picked_in_pieces(
-    hidden: Tensor, output: Any, ids: Tensor, temperature: Tensor, cut: Truncation | None, most: int | None = None
+    hidden: Tensor, output: nn.Module, ids: Tensor, temperature: Tensor, cut: Truncation | None, most: int | None = None
 ) -> Tensor:
     """`picked` of what the output layer makes of `hidden` (N, H), with at most `most` logits (by default LOGITS) at any time."""
-    vocabulary = output.weight.shape[0]
-    rows = max(1, (most or LOGITS) // vocabulary)
-    again = torch.is_grad_enabled() and len(ids) > rows
+    weights = tuple(output.parameters())
+    rows = max(1, (most or LOGITS) // len(weights[0]))
 
-    def piece(part: Tensor, *rest: Any) -> Tensor:
-        ids, temperature, *cuts = rest
-        return picked(output(part), ids, temperature, Truncation(*cuts) if cuts else None)
+    def piece(part: Tensor, start: int) -> Tensor:
+        here = slice(start, start + len(part))
+        return picked(output(part), ids[here], temperature[here], cut and Truncation(*(x[here] for x in cut)))
 
-    found = []
-    for i in range(0, len(ids), rows):
-        here = [x[i : i + rows] for x in (hidden, ids, temperature, *(cut or ()))]
-        found.append(checkpoint(piece, *here, use_reentrant=False, preserve_rng_state=False) if again else piece(*here))
-    return torch.cat(found)
+    if len(hidden) <= rows:
+        return piece(hidden, 0)
+    return _Pieces.apply(piece, rows, hidden, *weights)  # type: ignore[return-value]
+
+
+class _Pieces(torch.autograd.Function):
+    """`piece(hidden[i : i + rows], i)` for every i, computed again in the backward pass. (torch.utils.checkpoint does so too, and
+    imports torch's compiler, for seconds, when it is first called.)"""
+
+    @staticmethod
+    def forward(ctx: Any, piece: Piece, rows: int, hidden: Tensor, *weights: Tensor) -> Tensor:
+        ctx.piece, ctx.rows, ctx.autocast = piece, rows, torch.is_autocast_enabled(hidden.device.type)
+        ctx.save_for_backward(hidden, *weights)
+        return torch.cat([piece(hidden[i : i + rows], i) for i in range(0, len(hidden), rows)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, *weights = ctx.saved_tensors
+        wanted = [weight for weight, needed in zip(weights, ctx.needs_input_grad[3:], strict=True) if needed]
+        sums: list[Tensor] = [torch.zeros_like(weight) for weight in wanted]
+        parts = []
+        for i in range(0, len(hidden), ctx.rows):
+            part = hidden[i : i + ctx.rows].detach().requires_grad_()
+            device = hidden.device.type
+            with torch.enable_grad(), torch.autocast(device, torch.bfloat16, enabled=ctx.autocast):
+                found = ctx.piece(part, i)
+            mine, *theirs = torch.autograd.grad(found, (part, *wanted), gradients[0][i : i + ctx.rows])
+            parts.append(mine)
+            for total, more in zip(sums, theirs, strict=True):
+                total += more
+        given = iter(sums)
+        of_weights = (next(given) if needed else None for needed in ctx.needs_input_grad[3:])
+        return None, None, torch.cat(parts), *of_weights
 
 
 @contextmanager
