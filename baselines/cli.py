@@ -78,7 +78,7 @@ def evaluate(
     from baselines.evaluate import evaluate as run
     from baselines.evaluate import traces_of
     from baselines.runlog import RunLog
-    from baselines.train import Team, resolve_model
+    from baselines.team import Team, resolve_model
     from llm_marl_envs.errors import UnknownName
     from llm_marl_envs.spec import make_task
     from llm_marl_envs.traces.files import write_traces

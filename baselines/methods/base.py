@@ -13,7 +13,7 @@ from llm_marl_envs.protocol import Roster, Workflow
 from llm_marl_envs.task import Task
 
 if TYPE_CHECKING:
-    from baselines.learner import Normaliser
+    from baselines.batch import Normaliser
     from baselines.losses import Loss
     from baselines.policies import PolicyRouter
     from baselines.rollout import PlayFn, Start

@@ -13,7 +13,7 @@ from baselines.types import Credit, Episode, Values
 from llm_marl_envs.protocol import Roster
 
 if TYPE_CHECKING:
-    from baselines.learner import Normaliser
+    from baselines.batch import Normaliser
     from baselines.losses import Loss
 
 

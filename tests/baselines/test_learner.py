@@ -11,10 +11,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from baselines.batch import collate, packed, to_samples  # noqa: E402
 from baselines.chat import Chat  # noqa: E402
 from baselines.engines.scripted import Scripted  # noqa: E402
 from baselines.engines.transformers import TransformersEngine  # noqa: E402
-from baselines.learner import Learner, Settings, collate, packed, to_samples  # noqa: E402
+from baselines.learner import Learner, Settings  # noqa: E402
 from baselines.losses import grpo, gspo, token_logprobs  # noqa: E402
 from baselines.methods import make_method  # noqa: E402
 from baselines.policies import PolicyRouter  # noqa: E402

@@ -16,7 +16,8 @@ from safetensors.torch import load_file  # noqa: E402
 from baselines.args import TrainArgs  # noqa: E402
 from baselines.progress import Progress  # noqa: E402
 from baselines.runlog import RunLog, read_lines  # noqa: E402
-from baselines.train import Team, train  # noqa: E402
+from baselines.team import Team  # noqa: E402
+from baselines.train import train  # noqa: E402
 from llm_marl_envs.errors import ConfigError, UnknownName  # noqa: E402
 
 

@@ -10,8 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from baselines import output  # noqa: E402
+from baselines.batch import collate  # noqa: E402
 from baselines.distribution import truncation_of  # noqa: E402
-from baselines.learner import Learner, Settings, collate  # noqa: E402
+from baselines.learner import Learner, Settings  # noqa: E402
 from baselines.losses import grpo, token_logprobs  # noqa: E402
 from baselines.types import Sample, Sampling, Span  # noqa: E402
 

@@ -10,7 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from baselines.learner import Learner, Settings, collate, to_samples  # noqa: E402
+from baselines.batch import collate, to_samples  # noqa: E402
+from baselines.learner import Learner, Settings  # noqa: E402
 from baselines.losses import corrected, grpo, gspo, ppo  # noqa: E402
 from baselines.policies import Policies  # noqa: E402
 from baselines.types import Completion, Sample, Sampling, Signal, Span, Turn  # noqa: E402

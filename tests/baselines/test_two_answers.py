@@ -11,9 +11,10 @@ torch = pytest.importorskip("torch")
 
 from two_answers import PROMPTS, Pair, TwoAnswers, make_model  # noqa: E402
 
+from baselines.batch import to_samples  # noqa: E402
 from baselines.chat import Chat  # noqa: E402
 from baselines.engines.transformers import TransformersEngine  # noqa: E402
-from baselines.learner import Learner, Settings, to_samples  # noqa: E402
+from baselines.learner import Learner, Settings  # noqa: E402
 from baselines.methods import make_method  # noqa: E402
 from baselines.methods.shared import Shared  # noqa: E402
 from baselines.policies import Policies, load_tokenizer  # noqa: E402

@@ -10,6 +10,7 @@ import pytest
 import torch
 from measured import Record, fingerprints, measured
 
+import baselines.team
 import baselines.train
 from baselines.args import TrainArgs
 from baselines.progress import Progress
@@ -44,7 +45,7 @@ def test_training(name, method, lora_rank, device, ceilings, report, request, tm
     args = settings(model, name, device, tmp_path / "run", method=method, lora_rank=lora_rank)
     record = Record(device, ceilings)
     engine, learner = measured(record)
-    monkeypatch.setattr(baselines.train, "TransformersEngine", engine)
+    monkeypatch.setattr(baselines.team, "TransformersEngine", engine)
     monkeypatch.setattr(baselines.train, "Learner", learner)
     if name != "tiny":  # 7 GB a policy, which measures the disk
         monkeypatch.setattr(RunLog, "checkpoint", lambda self, step, save: None)
@@ -118,7 +119,7 @@ def _describe(report, run: str, record: Record, args: TrainArgs, wall: float) ->
 
 def _restored(args: TrainArgs, after: dict[str, dict[str, int]]) -> None:
     """The last checkpoint gives back on the device, bit for bit, what was trained there."""
-    team = baselines.train.Team(args, Progress(quiet=True))
+    team = baselines.team.Team(args, Progress(quiet=True))
     assert fingerprints(team.policies) != after
     team.policies.restore(RunLog(args.out).checkpoint_folder(STEPS))
     assert fingerprints(team.policies) == after
