@@ -18,6 +18,8 @@ from leaderboard.score import SHOWN_REASONS, Row
 from leaderboard.score import score as score_files
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.terminal import printable
+from llm_marl_envs.traces.files import READ_MB
+from llm_marl_envs.traces.verify import CPU_S, Budget
 
 REPLAY = "Every trace was replayed and graded again here. That shows that it is self-consistent, not authentic: anybody may have written its texts."
 
@@ -28,6 +30,8 @@ def score(
     json: bool = False,
     plugins: tuple[str, ...] = (),
     tools: bool = False,
+    cpu_s: float = CPU_S,
+    memory_mb: int = READ_MB,
 ) -> None:
     """Replay and re-grade traces, and print one row per entry, best final accuracy first.
 
@@ -46,10 +50,12 @@ def score(
         json: Print the rows as JSON instead of a table.
         plugins: Modules outside this package whose tasks and workflows may be loaded. Loading runs their code.
         tools: Also run the tools again, and refuse traces whose recorded results differ.
+        cpu_s: CPU seconds that the verification of one trace may take.
+        memory_mb: Megabytes that it may take to read a trace, or that one of its programs may take.
     """
     if not files:
         raise ConfigError("give at least one trace file or folder, for example: llm-marl score runs/demo")
-    rows = score_files(files, data_dir, plugins, tools=tools)
+    rows = score_files(files, data_dir, plugins, tools=tools, budget=Budget(cpu_s=cpu_s, memory_mb=memory_mb))
     if json:
         print(dumps([row.record() for row in rows], indent=2, allow_nan=False))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from llm_marl_envs.stats.intervals import Interval, accuracy_of
 from llm_marl_envs.terminal import printable
 from llm_marl_envs.traces.files import read_traces
 from llm_marl_envs.traces.trace import Trace
-from llm_marl_envs.traces.verify import Refused, Verified, Verifier
+from llm_marl_envs.traces.verify import Budget, Refused, Verified, Verifier
 
 SHOWN_REASONS = 5  # refusals quoted in a row; all of them are counted
 
@@ -98,25 +98,27 @@ def score(
     plugins: tuple[str, ...] = (),
     *,
     tools: bool = False,
+    budget: Budget = Budget(),
 ) -> list[Row]:
     """One row per entry and environment, best final accuracy first.
 
     files: trace files, or folders of them. An entry is what `meta["entry"]` says, else the file. A trace that fails the
     check, or repeats (question, sample, step), is refused and counted; a line that is no trace is left out, with a
-    BrokenLine warning. tools: run tools again and compare. Raises TraceError for a file that cannot be read, and DataError if a task's data is missing; a torn last line is a TornTrace warning.
+    BrokenLine warning. tools: run tools again and compare. budget: what a trace and a file may cost. Raises TraceError for a file
+    that cannot be read, and DataError if a task's data is missing; a torn last line is a TornTrace warning.
     """
-    check = Verifier(data_dir, plugins, tools=tools)
+    check = Verifier(data_dir, plugins, tools=tools, budget=budget)
     broken: list[TraceError] = []
     entries: dict[str, _Entry] = {}
     for path in trace_files(files):
-        for trace in read_traces(path, broken.append):
+        for trace in read_traces(path, broken.append, budget.memory_mb):
             meta = trace.meta if isinstance(trace.meta, dict) else {}
             name = str(meta.get("entry") or path.name)
             spec = trace.spec
             key = json.dumps([name, trace.env_id, trace.split, spec.task_knobs, spec.workflow_knobs], sort_keys=True)
             if key not in entries:
-                entries[key] = _Entry(trace, name)
-            _add(entries[key], trace, meta, check)
+                entries[key] = _Entry(replace(trace, events=(), digests=(), meta={}), name)
+            _add(entries[key], trace, meta, check, path)
     if not entries and broken:
         raise broken[0]
     for error in broken[:SHOWN_REASONS]:
@@ -142,7 +144,7 @@ def trace_files(paths: Iterable[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def _add(entry: _Entry, trace: Trace, meta: Mapping[str, Any], check: Verifier) -> None:
+def _add(entry: _Entry, trace: Trace, meta: Mapping[str, Any], check: Verifier, path: Path) -> None:
     step, sample = meta.get("step"), meta.get("sample")
     for name, value in (("step", step), ("sample", sample)):
         if value is not None and type(value) is not int:
@@ -150,7 +152,7 @@ def _add(entry: _Entry, trace: Trace, meta: Mapping[str, Any], check: Verifier) 
                 f"trace {trace.id}, question {trace.question.id}: {name} {value!r} is not a whole number"
             )
     played = entry.played.setdefault(step, [])
-    match check(trace):
+    match check(trace, path):
         case Refused() as refused:
             return entry.refuse(str(refused))
         case Verified(outcome=outcome):
@@ -163,7 +165,7 @@ def _add(entry: _Entry, trace: Trace, meta: Mapping[str, Any], check: Verifier) 
             f"the same question and sample{again}"
         )
     entry.seen[same] = trace.id
-    played.append((trace.question.id, outcome))
+    played.append((trace.question.id, replace(outcome, claims=(), session=None)))  # a row needs no texts
 
 
 def _row(entry: _Entry) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import os
@@ -16,16 +17,21 @@ from llm_marl_envs.errors import DataError, MissingExtra
 
 @dataclass(frozen=True, slots=True)
 class HubData:
-    """Where a data set lives on the Hugging Face hub. `splits` maps our split names to the hub's where they differ.
+    """Where a data set lives on the Hugging Face hub. `splits` maps our split names to the hub's where they differ. The rows of
+    several configurations follow one another.
 
     `files` names a split's JSON-lines files where the repository has a loading script, which `datasets` no longer runs.
     """
 
     repo: str
-    config: str | None
+    config: str | tuple[str, ...] | None
     revision: str
     splits: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def configs(self) -> tuple[str | None, ...]:
+        return self.config if isinstance(self.config, tuple) else (self.config,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +39,8 @@ class DataSource:
     """Everything needed to find a benchmark's rows and to recognise them.
 
     `layouts` are the sets of fields a row may have (the first is the hub's); a row must have all fields of one of them.
-    `files` names further local files of a split, relative to the data folder and without `.jsonl[.gz]`: each entry is one
-    alternative, and the rows of its files are concatenated.
+    `files` names further local files of a split, relative to the data folder and without `.jsonl[.gz]` or `.csv`: each entry is
+    one alternative, and the rows of its files are concatenated.
     """
 
     name: str
@@ -50,7 +56,7 @@ class DataSource:
 
 
 def load_rows(source: DataSource, split: str, data_dir: str | Path | None = None) -> list[dict[str, Any]]:
-    """The rows of one split: from `<data_dir>/<name>/<split>.jsonl[.gz]` (or the hub's parquet files in that folder), the
+    """The rows of one split: from `<data_dir>/<name>/<split>.jsonl[.gz]` (or the hub's csv or parquet files in that folder), the
     same under `LLM_MARL_DATA`, or the hub.
 
     If `data_dir` is given, no other place is tried. Raises DataError with the file, the line and what to do.
@@ -74,11 +80,24 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, row
 
 
+def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where, object) of every row of a `.csv` file with a header. Raises DataError for a file that is none."""
+    row = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for row, fields in enumerate(csv.DictReader(file, strict=True), 1):
+                if None in fields or None in fields.values():
+                    raise DataError(f"{path} row {row} has not as many fields as the header has names.")
+                yield f"{path} row {row}", fields
+    except (OSError, UnicodeDecodeError, csv.Error) as bad:
+        raise DataError(f"{path} cannot be read after row {row}: {bad}. Save it as CSV in UTF-8.") from None
+
+
 def _rows_of_folder(data_dir: Path, source: DataSource, split: str) -> list[dict[str, Any]]:
     for places in source.places(split):
         paths = [_file(data_dir / place) for place in places]
         if all(paths):
-            rows = [_complete(where, row, source) for path in paths if path for where, row in read_jsonl(path)]
+            rows = [_complete(where, row, source) for path in paths if path for where, row in _read(path)]
             break
     else:
         parquet = _parquet_files(data_dir, source, split)
@@ -90,8 +109,12 @@ def _rows_of_folder(data_dir: Path, source: DataSource, split: str) -> list[dict
     return rows
 
 
+def _read(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    return read_csv(path) if path.suffix == ".csv" else read_jsonl(path)
+
+
 def _file(stem: Path) -> Path | None:
-    wanted = (stem.with_name(stem.name + ending) for ending in (".jsonl", ".jsonl.gz"))
+    wanted = (stem.with_name(stem.name + ending) for ending in (".jsonl", ".jsonl.gz", ".csv"))
     return next((p for p in wanted if p.is_file()), None)
 
 
@@ -112,11 +135,17 @@ def _fields(source: DataSource) -> str:
 def _parquet_files(data_dir: Path, source: DataSource, split: str) -> Sequence[Path]:
     """The split's shards in a copy of the hub's repository: `<name>/[data/ or <config>/]<split>-00000-of-00001.parquet`."""
     theirs = source.hub.splits.get(split, split)
-    for folder in (source.name, f"{source.name}/data", f"{source.name}/{source.hub.config}"):
-        for pattern in (f"{theirs}-*.parquet", f"{theirs}.parquet"):
-            if found := sorted((data_dir / folder).glob(pattern)):
-                return found
-    return ()
+
+    def shards(*folders: str) -> Sequence[Path]:
+        patterns = (
+            data_dir / folder / name for folder in folders for name in (f"{theirs}-*.parquet", f"{theirs}.parquet")
+        )
+        return next((found for p in patterns if (found := sorted(p.parent.glob(p.name)))), ())
+
+    parts = [shards(f"{source.name}/{config}") for config in source.hub.configs]
+    return shards(source.name, f"{source.name}/data") or (
+        [path for part in parts for path in part] if all(parts) else ()
+    )
 
 
 def _rows_of_parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -173,7 +202,8 @@ def _rows_of_hub(source: DataSource, split: str) -> list[dict[str, Any]]:
             ]
             rows = [row for path in found for _, row in read_jsonl(Path(path))]
         else:
-            rows = load_dataset(hub.repo, hub.config, revision=hub.revision, split=theirs)
+            loaded = (load_dataset(hub.repo, c, revision=hub.revision, split=theirs) for c in hub.configs)
+            rows = [row for part in loaded for row in part]
     except Exception as bad:  # the hub's client raises a dozen kinds; all mean the same to the user
         raise DataError(
             f"could not load {hub.repo} ({theirs}) from the Hugging Face hub: {type(bad).__name__}: {str(bad)[:200]}. "

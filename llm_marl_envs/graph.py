@@ -59,6 +59,9 @@ class GraphEvent:
     choices: tuple[str, ...] = ()
     prompt_tokens: int = 0
     reply_tokens: int = 0
+    alternatives: tuple[str, ...] = ()  # of an imported reply: what else was sampled in its place
+    refused: bool = False
+    outside: bool = False  # of an imported log: said by a person or a system prompt, not by one of the agents
     human: bool = False
     malformed: str = ""
     claims: list[tuple[Claim, Score | None]] = field(default_factory=list)
@@ -90,12 +93,17 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Events in the order of time, edges from earlier to later ones, and costs. `answer` is the team's."""
+    """Events in the order of time, edges from earlier to later ones, and costs. `answer` is the team's.
+
+    axis: what `t` of the events counts: seconds or waves of a session, or, in a log without times, calls, which say nothing about
+    what took how long or ran at the same time.
+    """
 
     events: tuple[GraphEvent, ...]
     edges: tuple[Edge, ...]
     costs: Costs
     answer: str | None = None
+    axis: Literal["time", "calls"] = "time"
 
     @classmethod
     def of(
@@ -104,6 +112,7 @@ class Graph:
         edges: Mapping[tuple[int, int], EdgeType],
         costs: Costs,
         answer: str | None = None,
+        axis: Literal["time", "calls"] = "time",
     ) -> Graph:
         """From a record: events by their times, and a `temporal` edge to each event that nothing else led to."""
         ordered = sorted(events, key=lambda event: event.t)
@@ -114,7 +123,7 @@ class Graph:
             if event.number not in caused
         ]
         known = [Edge(source, target, kind) for (source, target), kind in edges.items()]
-        return cls(tuple(ordered), (*known, *after), costs, answer)
+        return cls(tuple(ordered), (*known, *after), costs, answer, axis)
 
 
 def graph_of(

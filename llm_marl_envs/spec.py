@@ -24,10 +24,14 @@ def knobs_of(thing: object) -> dict[str, Any]:
     return {f.name: value for f in knobs if (value := getattr(thing, f.name)) != f.default}
 
 
+def reads_data(task: str) -> bool:
+    """Whether a task reads data: it then has a `data_dir`. One that reads none is made up."""
+    return any(f.name == "data_dir" for f in dataclasses.fields(find_class("llm_marl_envs.tasks", task)))
+
+
 def make_task(name: str, data_dir: str | Path | None = None, **knobs: Any) -> Task:
     """A task by name, for example `make_task("arithmetic", digits=3)`; `data_dir` is for tasks that read data."""
-    takes_data = any(f.name == "data_dir" for f in dataclasses.fields(find_class("llm_marl_envs.tasks", name)))
-    if data_dir is not None and takes_data:
+    if data_dir is not None and reads_data(name):
         knobs["data_dir"] = str(data_dir)
     return build("llm_marl_envs.tasks", name, knobs)
 

@@ -1,6 +1,6 @@
 r"""Replies that deserve nothing, one list for every task of a family.
 
-`pack(task, problem)` yields (name, reply). An item that happens to be right for a problem (the gold answer of some
+`pack(problem)` yields (name, reply). An item that happens to be right for a problem (the gold answer of some
 problem is "a", or the number that the question ends on) is left out by `legitimate`, and by nothing else.
 """
 
@@ -9,18 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llm_marl_envs.task import Problem, Task
+from llm_marl_envs.task import Problem
 
 MEGABYTE = 1 << 20
 
 
-def family_of(task: Task) -> str:
-    """mathematics, retrieval or code."""
-    return {"math": "mathematics", "qa": "retrieval", "code": "code"}.get(_domain(task), "mathematics")
+FAMILIES = {"math": "mathematics", "qa": "retrieval", "code": "code", "choice": "choice"}
 
 
-def _domain(task: Task) -> str:
-    return task.problems(task.splits[0])[0].question.domain
+def family_of(problem: Problem) -> str:
+    """mathematics, retrieval, code or choice."""
+    return FAMILIES[problem.question.domain]
 
 
 def golds_of(problem: Problem) -> tuple[str, ...]:
@@ -127,6 +126,54 @@ def about_names(golds: tuple[str, ...], problem: Problem) -> Iterator[tuple[str,
     yield "unknown", "<answer>unknown</answer>"
 
 
+def about_options(problem: Problem) -> Iterator[tuple[str, str]]:
+    texts, right = problem.gold.texts, problem.gold.letter
+    letters = "ABCDEFGHIJ"[: len(texts)]
+    other = next(letter for letter in letters if letter != right)
+    gold, wrong = (texts[letters.index(letter)] for letter in (right, other))
+    for name, form in (
+        ("bare", "{}"),
+        ("box", "\\boxed{{{}}}"),
+        ("tag", "<answer>{}</answer>"),
+        ("claim", "The answer is {}."),
+        ("line", "Answer: {}"),
+    ):
+        for joined in ("{} or {}", "{}, {}", "{} and {}", "({}) and ({})", "{}/{}", "either {} or {}"):
+            yield f"two options, {name}", form.format(joined.format(right, other))
+            yield f"two options, {name}, the right one last", form.format(joined.format(other, right))
+        yield f"every letter, {name}", form.format(", ".join(letters))
+        yield f"every letter without commas, {name}", form.format(" ".join(letters))
+        yield f"all letters as a word, {name}", form.format(letters)
+        yield f"negated, {name}", f"not {form.format(right)}"
+        yield f"negated inside, {name}", form.format(f"not {right}")
+        yield f"wrong, {name}", form.format(f"{right} is wrong")
+        yield f"beyond the options, {name}", form.format("K")
+        yield f"only thought, {name}", f"<think>{form.format(right)}</think>"
+        yield f"thought without end, {name}", f"<think>{form.format(right)}"
+        yield f"thought that the prompt opened, {name}", f"{form.format(right)}</think>"
+        yield f"hidden, {name}", form.format(f"{right}\u200b{other}")
+        yield f"the letter and another option's text, {name}", form.format(f"{right}) {wrong}")
+        yield f"both texts, {name}", form.format(f"{gold} or {wrong}")
+        yield f"in a longer text, {name}", form.format(f"{gold} {wrong}")
+    yield "all options", "\n".join(f"{letter}. {text}" for letter, text in zip(letters, texts, strict=True))
+    yield "all options in a line", " ".join(f"{letter}) {text}" for letter, text in zip(letters, texts, strict=True))
+    yield "all texts", "\n".join(texts)
+    yield "boxes for all", " ".join(f"\\boxed{{{letter}}}" for letter in letters)
+    yield "claims for all", " ".join(f"The answer is {letter}." for letter in letters)
+    yield "lines for all", "\n".join(f"Answer: {letter}" for letter in letters)
+    yield "two boxes, the right one last", f"\\boxed{{{other}}} or \\boxed{{{right}}}"
+    yield "two tags", f"<answer>{right}</answer> <answer>{other}</answer>"
+    yield "a box and another tag", f"\\boxed{{{right}}} <answer>{other}</answer>"
+    yield "claimed and denied", f"The answer is {right}. No, the answer is not {right}."
+    yield "if", f"If the answer is {right}, then we are done."
+    yield "named in passing", f"Option {right} is interesting. I cannot decide."
+    yield "an English word", "A good question. I think that nobody knows."
+    yield "a refusal", "I am sorry, I cannot answer this."
+    yield "unclosed", f"\\boxed{{{right}"
+    yield "an unclosed tag", f"<answer>{right}"
+    yield "a megabyte of it", f"{right} " * (MEGABYTE // 2)
+
+
 def about_programs() -> Iterator[tuple[str, str]]:
     for name, program in (
         ("nothing", ""),
@@ -161,14 +208,16 @@ def legitimate(reply: str, golds: tuple[str, ...]) -> bool:
     return "boxed" not in reply[:-1] and bool(numbers) and any(numbers[-1].replace(",", "") == gold for gold in golds)
 
 
-def pack(task: Task, problem: Problem) -> list[tuple[str, str]]:
+def pack(problem: Problem) -> list[tuple[str, str]]:
     golds = golds_of(problem)
     items = list(everywhere(problem))
-    family = family_of(task)
+    family = family_of(problem)
     if family == "code":
         items += about_programs()
     elif family == "retrieval":
         items += about_names(golds, problem)
+    elif family == "choice":
+        items += about_options(problem)
     else:
         for gold in golds[:1]:
             items += about_numbers(gold)

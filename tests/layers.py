@@ -21,7 +21,7 @@ EXTRAS = HEAVY | {
 
 # What each part may import besides the ground (and, through it, whatever that may import). A part is a module or a package of
 # `llm_marl_envs`; the longest name that fits counts. `GROUND` imports nothing but itself.
-GROUND = ("errors", "seeds", "terminal", "data", "files")
+GROUND = ("errors", "seeds", "terminal", "data", "files", "allowance")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(GROUND, ()),
     "task": (),

@@ -87,7 +87,7 @@ def _family(cls: type) -> str:
         domain = problem.question.domain if isinstance(problem, Problem) else ""
     else:
         domain = cls().problems("train")[0].question.domain
-    return {"math": "mathematics", "qa": "retrieval QA"}.get(domain, domain)
+    return {"math": "mathematics", "qa": "retrieval QA", "choice": "multiple choice"}.get(domain, domain)
 
 
 def _sizes(name: str) -> dict[str, int]:
@@ -100,13 +100,14 @@ def _sizes(name: str) -> dict[str, int]:
 
 def _benchmark(cls: type[DatasetTask], card: Card) -> str:
     source, hub = card.source, card.source.hub
+    configs = ", ".join(f"`{config}`" for config in hub.configs if config)
     pinned = f"revision `{hub.revision}`" if hub.revision != "main" else "revision `main`, not pinned"
     places = [f"`{place}.jsonl[.gz]`" for split in card.splits for places in source.places(split) for place in places]
     example = card.examples[0]
     task: Any = cls()
     problem = task.read(dict(example.row), f"{source.name}/{next(iter(card.splits))}/0")
     lines = [
-        f"- **Data**: {card.title}. Hub: `{hub.repo}`{f', configuration `{hub.config}`' if hub.config else ''}, {pinned}.",
+        f"- **Data**: {card.title}. Hub: `{hub.repo}`{f', configuration {configs}' if configs else ''}, {pinned}.",
         f"- **Licence**: {card.licence}",
         f"- **Source**: {card.citation}",
         f"- **Fields**: {'; or '.join(', '.join(f'`{f}`' for f in layout) for layout in source.layouts)}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
@@ -17,9 +18,13 @@ from rich.table import Table
 
 from llm_marl_envs.errors import ToolFailed
 from llm_marl_envs.files import cache_folder
-from llm_marl_envs.tools.sandbox import Sandbox, variants
+from llm_marl_envs.tools.sandbox import Sandbox, cgroup, variants
 from llm_marl_envs.tools.sandbox.escapes import all_escapes, one_of_each
 from llm_marl_envs.tools.sandbox.escapes.suite import Finding, meant_for, run_suite
+from llm_marl_envs.tools.sandbox.inside import seccomp
+
+if sys.platform != "win32":  # where there is no C library to load at import
+    from llm_marl_envs.tools.sandbox.inside import landlock
 
 OUT = Console()
 EXTRAS = ("train", "data", "math", "search", "report")
@@ -36,6 +41,7 @@ def doctor(all: bool = False, sandbox: str = "auto") -> None:
     """
     OUT.print(_installation())
     OUT.print(_sandboxes())
+    OUT.print(_layers())
     try:
         with Sandbox(sandbox, workers=1) as box:
             known = meant_for(box.variant, all_escapes())
@@ -81,6 +87,23 @@ def _sandboxes() -> Table:
         else:
             state, chosen = ("works" if chosen else "[green]in force[/]"), True
         table.add_row(name, state)
+    return table
+
+
+def _layers() -> Table:
+    """What holds beside the sandbox itself, and what is lacking here."""
+    table = Table("layer", "state", title="layers of the sandbox")
+    place, reason = cgroup.home()
+    held = "not in force: limits on address space and the filter of system calls hold without it"
+    table.add_row("cgroup", f"[green]in force[/] in {place}" if place else f"[yellow]{held}[/] ({escape(reason)})")
+    abi = landlock.version() if seccomp.supported() else 0
+    table.add_row("Landlock", f"version {abi}" if abi else "[yellow]not in this kernel[/]")
+    users = (
+        "each server has its own"
+        if getattr(os, "geteuid", lambda: 1)() == 0
+        else "yours, in a user namespace: only root can give others"
+    )
+    table.add_row("user id", users)
     return table
 
 

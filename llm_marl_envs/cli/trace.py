@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import warnings
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from math import isnan
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 from rich.console import Console
@@ -17,19 +19,19 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from llm_marl_envs.errors import ConfigError, DataError, MissingExtra, ReplayMismatch, TraceError
+from llm_marl_envs.errors import ConfigError, DataError, MissingExtra, TraceError
 from llm_marl_envs.files import write_lines
-from llm_marl_envs.orchestration.export import to_orchestration
-from llm_marl_envs.orchestration.importers import read_transcript
+from llm_marl_envs.orchestration.export import to_orchestration, without_texts
+from llm_marl_envs.orchestration.importers import read_transcripts
 from llm_marl_envs.orchestration.page import write_page
 from llm_marl_envs.orchestration.schema import View, check_view
 from llm_marl_envs.session import Status
 from llm_marl_envs.stats.figures import CASES, SHARES
 from llm_marl_envs.stats.intervals import mean_of
 from llm_marl_envs.terminal import printable
-from llm_marl_envs.traces.files import read_traces
+from llm_marl_envs.traces.files import COPIES, READ_MB, read_lines, read_traces, size_read
 from llm_marl_envs.traces.trace import Trace
-from llm_marl_envs.traces.verify import Refused, Verified, Verifier
+from llm_marl_envs.traces.verify import CPU_S, Budget, Refused, Verified, Verifier
 
 OUT, ERR = Console(), Console(stderr=True)
 _GRADES = ("team", "answer", "verdict", "evidence")  # reward channels that are mean grades, from 0 to 1
@@ -50,6 +52,8 @@ def trace(
     tools: bool = False,
     corpus: Path | None = None,
     retriever: str | None = None,
+    cpu_s: float = CPU_S,
+    memory_mb: int = READ_MB,
 ) -> None:
     """Check, measure, export or show recorded episodes, or import transcripts of other systems.
 
@@ -78,43 +82,66 @@ def trace(
         tools: For check: also run the tools again, and compare their results with the traces.
         corpus: For check with --tools: what to search; the traces' own words about it are not believed.
         retriever: For check with --tools: the URL of a retriever instead.
+        cpu_s: CPU seconds that the verification of one trace may take.
+        memory_mb: Megabytes that it may take to read a trace, or that one of its programs may take.
     """
     if not files:
         raise ConfigError(f"give at least one file, for example: llm-marl trace {action} traces.jsonl")
     places = {"corpus": corpus and str(corpus), "retriever": retriever}
-    verifier = Verifier(data_dir, plugins, tools=tools and action == "check", places=places)
+    budget = Budget(cpu_s=cpu_s, memory_mb=memory_mb)
+    verifier = Verifier(data_dir, plugins, tools=tools and action == "check", places=places, budget=budget)
     match action:
         case "check":
             _check(files, verifier, grade)
         case "stats":
-            _stats(views_of(files, verifier if grade else None), out)
+            _stats(views_of(files, verifier, grade=grade), out)
         case "export":
             target = out or _beside(files[0], ".orchestration.jsonl")
-            count = _write(target, views_of(files, verifier if grade else None, texts=texts))
+            count = _write(target, views_of(files, verifier, grade=grade, texts=texts))
             OUT.print(_written(count, target), soft_wrap=True)
         case "show":
-            found = _picked(views_of(files, verifier if grade else None, texts=texts), pick, limit)
+            found = _picked(views_of(files, verifier, grade=grade, texts=texts), pick, limit)
             target = write_page(found, out or _beside(files[0], ".html"), f"{files[0].name}: {_counted(len(found))}")
             OUT.print(f"wrote {_counted(len(found))} to {escape(str(target))}; open it in a browser")
         case "import":
             target = out or _beside(files[0], ".orchestration.jsonl")
-            count = _write(target, (view for file in files for view in read_transcript(file, layout)))
+            skipped, untimed = Counter[str](), [0]
+            count = _write(target, _imported(files, layout, texts, skipped, untimed))
             OUT.print(_written(count, target), soft_wrap=True)
+            if untimed[0]:
+                OUT.print(
+                    f"{_counted(untimed[0])} without times: their axis counts calls; seconds and speed-up are not known (-)"
+                )
+            if skipped:
+                kinds = ", ".join(f"{number} x {printable(kind, 60)}" for kind, number in skipped.most_common())
+                OUT.print(escape(f"not understood and left out: {skipped.total()} ({kinds})"), soft_wrap=True)
 
 
-def views_of(files: Iterable[Path], verifier: Verifier | None = None, *, texts: bool = True) -> Iterator[View]:
-    """Orchestration data of trace files and of exported files. With a verifier, claims are graded where the task's data is
+def _imported(
+    files: Iterable[Path], layout: str, texts: bool, skipped: Counter[str], untimed: list[int]
+) -> Iterator[View]:
+    """Transcripts as orchestration data; counts what was not understood, and the episodes without times."""
+    for view in read_transcripts(files, layout):
+        skipped.update(view["events"][0].get("skipped", {}))
+        untimed[0] += view["events"][0].get("axis") == "calls"
+        yield view if texts else without_texts(view)
+
+
+def views_of(files: Iterable[Path], verifier: Verifier, *, grade: bool = True, texts: bool = True) -> Iterator[View]:
+    """Orchestration data of trace files and of exported files. With `grade`, claims are graded where the task's data is
     available; a warning says where it is not, and which traces fail the check."""
     ungraded: set[str] = set()
+    memory_mb = verifier.budget.memory_mb
     for file in files:
         if _is_exported(file):
-            yield from _read_views(file)
+            found = _read_views(file, memory_mb)
+            yield from found if texts else map(without_texts, found)
             continue
-        for trace in _read(file):
+        for trace in _read(file, None, memory_mb):
             outcome = None
-            if verifier and trace.env_id not in ungraded:
+            if grade and trace.env_id not in ungraded:
                 try:
-                    match verifier(trace):
+                    match verifier(trace, file):
                         case Verified(outcome=found):
                             outcome = found
                         case Refused() as refused:
@@ -128,40 +155,62 @@ def views_of(files: Iterable[Path], verifier: Verifier | None = None, *, texts: 
                 warnings.warn(f"left out: {bad}", stacklevel=2)
 
 
-def _check(files: Sequence[Path], verifier: Verifier, grade: bool) -> None:
-    checked, valid, wrong = 0, 0, []
-    known: dict[str, Trace] = {}
-    forks: list[Trace] = []
+class Examined(NamedTuple):
+    """What the check of files found: the scores of the traces that hold, how many were read, what is wrong, the forks (so many of
+    them, of those that hold, without their parents here), and the exported episodes that follow the schema."""
+
+    scores: list[float]
+    read: int
+    wrong: list[str]
+    forks: int
+    apart: int
+    exported: int
+
+
+def examine(files: Iterable[Path], verifier: Verifier, *, grade: bool = True) -> Examined:
+    """Check files: every trace by itself (only replayed, without `grade`), forks against their parents, and that no episode that
+    holds is there twice. Of a trace, only what tells its beginnings apart is kept. Raises TraceError for a file that cannot be
+    read."""
+    read, exported, scores, wrong = 0, 0, [], []
+    held: set[str] = set()
+    begun: dict[str, Sequence[bytes]] = {}
+    forks: dict[str, tuple[str, int]] = {}
     for file in files:
         if _is_exported(file):
-            valid += sum(1 for _ in _read_views(file))
+            exported += sum(1 for _ in _read_views(file, verifier.budget.memory_mb))
             continue
-        before = checked, len(wrong)
-        for trace in _read(file, lambda bad: wrong.append(str(bad))):
-            checked += 1
-            if complaint := _complaint(trace, verifier, grade):
-                wrong.append(f"{file}: {complaint}")
-            if trace.id in known:
+        before = read, len(wrong)
+        for trace in _read(file, lambda bad: wrong.append(str(bad)), verifier.budget.memory_mb):
+            read += 1
+            found = verifier(trace, file) if grade else verifier.replayed(trace, file)
+            if isinstance(found, Refused):
+                wrong.append(f"{file}: {found}")
+                continue
+            if trace.id in held:
                 wrong.append(f"{file}: trace {trace.id}, question {trace.question.id}: the same episode once more")
-            known[trace.id] = trace
+            else:
+                held.add(trace.id)
+                scores += [found.outcome.team.value] if found else []
+            begun[trace.id] = trace.beginnings()
             if trace.parent:
-                forks.append(trace)
-        if (checked, len(wrong)) == before:
+                forks[trace.id] = trace.parent
+        if (read, len(wrong)) == before:
             wrong.append(f"{file} holds no traces")
     apart = 0
-    for fork in forks:
-        assert fork.parent is not None
-        parent = known.get(fork.parent[0])
-        apart += parent is None
-        try:
-            if parent is not None:
-                fork.check_fork(parent)
-        except ReplayMismatch as bad:
-            wrong.append(str(bad))
+    for fork, (parent, turn) in forks.items():
+        if parent not in begun:
+            apart += 1
+        elif not 0 <= turn < len(begun[parent]) or begun[fork][turn : turn + 1] != begun[parent][turn : turn + 1]:
+            wrong.append(f"trace {fork} does not begin with the first {turn} replies of trace {parent}")
+    return Examined(scores, read, wrong, len(forks), apart, exported)
+
+
+def _check(files: Sequence[Path], verifier: Verifier, grade: bool) -> None:
+    _, read, wrong, forks, apart, valid = examine(files, verifier, grade=grade)
     how = "replayed and graded" if grade else "replayed"
     exported = f"; {valid} exported episodes follow the schema, but cannot be replayed" if valid else ""
     missing = f" ({apart} without their parents here)" if apart else ""
-    OUT.print(f"{checked} traces {how}, {len(wrong)} complaints; {len(forks)} forks{missing}{exported}")
+    OUT.print(f"{read} traces {how}, {len(wrong)} complaints; {forks} forks{missing}{exported}")
     for complaint in wrong[:SHOWN]:
         OUT.print(f"  {escape(printable(complaint, 500))}", soft_wrap=True)
     if len(wrong) > SHOWN:
@@ -170,22 +219,9 @@ def _check(files: Sequence[Path], verifier: Verifier, grade: bool) -> None:
         raise SystemExit(1)
 
 
-def _read(file: Path, bad: Callable[[TraceError], None] | None = None) -> Iterable[Trace]:
+def _read(file: Path, bad: Callable[[TraceError], None] | None, memory_mb: int) -> Iterable[Trace]:
     """A file's traces, with a progress bar on a terminal."""
-    return track(read_traces(file, bad), file.name, console=ERR, transient=True, disable=not ERR.is_terminal)
-
-
-def _complaint(trace: Trace, verifier: Verifier, grade: bool) -> str:
-    if grade:
-        result = verifier(trace)
-        return str(result) if isinstance(result, Refused) else ""
-    if name := verifier.untrusted_module(trace.spec):
-        return f"trace {trace.id}: {name!r} comes from a module outside this package; name its module in --plugins to load it"
-    try:
-        trace.session()
-    except Exception as bad:  # a trace is untrusted data
-        return f"trace {trace.id}, question {trace.question.id}: {bad}"
-    return ""
+    return track(read_traces(file, bad, memory_mb), file.name, console=ERR, transient=True, disable=not ERR.is_terminal)
 
 
 def _stats(views: Iterable[View], out: Path | None) -> None:
@@ -196,6 +232,9 @@ def _stats(views: Iterable[View], out: Path | None) -> None:
             failed += 1
             continue
         figures = {kind: view[kind] for kind in ("rewards", "costs")} | {"metrics": view.get("metrics", {})}
+        if view["events"][0].get("axis") == "calls":  # without times
+            unknown = {"costs": {"wall_clock_s": None}, "metrics": {"speed_up": None}}
+            figures |= {kind: figures[kind] | names for kind, names in unknown.items()}
         found.setdefault(view.get("system", "unknown"), []).append(figures)
     if not found:
         raise TraceError(f"no episodes in these files{f' except {failed} that failed' if failed else ''}")
@@ -215,7 +254,8 @@ def _stats(views: Iterable[View], out: Path | None) -> None:
             if row["system"] == system:
                 interval = "-" if row["low"] is None else f"{row['low']:.4g} to {row['high']:.4g}"
                 name = escape(printable(row["figure"]))
-                table.add_row(row["kind"], name, f"{row['mean']:.4g}", interval, str(row["episodes"]))
+                mean = "-" if row["mean"] is None else f"{row['mean']:.4g}"
+                table.add_row(row["kind"], name, mean, interval, str(row["episodes"]))
         OUT.print(table)
     OUT.print("What the metrics mean: docs/traces.md")
 
@@ -223,7 +263,7 @@ def _stats(views: Iterable[View], out: Path | None) -> None:
 def _figures(system: str, episodes: Sequence[View]) -> Iterator[dict[str, Any]]:
     for kind in ("rewards", "costs", "metrics"):
         for name in dict.fromkeys(name for episode in episodes for name in episode[kind]):
-            having = [episode for episode in episodes if name in episode[kind]]
+            having = [episode for episode in episodes if episode[kind].get(name) is not None]
             values = [float(episode[kind][name]) for episode in having]
             cases = [episode["costs"].get(CASES[name], 1) for episode in having] if name in CASES else None
             share = name in SHARES or (kind == "rewards" and name in _GRADES)
@@ -253,26 +293,35 @@ def _picked(views: Iterable[View], pick: Sequence[str], limit: int) -> list[View
 
 def _is_exported(path: Path) -> bool:
     """Whether a file holds orchestration data rather than traces: its first object says so."""
+    if not path.is_file():
+        return False  # read_traces says what is wrong with it
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
             return b'"trace_id"' in file.read(100_000).partition(b'"events"')[0]
-    except (OSError, EOFError):
-        return False  # read_traces says what is wrong with it
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
-def _read_views(path: Path) -> Iterator[View]:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
-        data = file.read()
-    try:
-        lines = [data.decode()] if path.suffix == ".json" else data.decode().split("\n")
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                view = json.loads(line)
-                if wrong := check_view(view):
-                    raise TraceError(f"{path} line {number}: {'; '.join(wrong[:5])}")
-                yield view
-    except (ValueError, RecursionError) as bad:
-        raise TraceError(f"{path} is not orchestration data: {bad}") from None
+def _read_views(path: Path, memory_mb: int = READ_MB) -> Iterator[View]:
+    most = memory_mb << 20
+    lines = read_lines(path, most // COPIES)
+    if path.suffix == ".json":
+        if path.stat().st_size > most // COPIES:
+            raise TraceError(f"{path} is longer than {most // COPIES} bytes (--memory-mb allows more)")
+        lines = iter((b"".join(line for line in lines if line is not None),))
+    for number, line in enumerate(lines, 1):
+        if line is None or size_read(line, most) > most:
+            raise TraceError(
+                f"{path} line {number}: to read it takes more than {memory_mb} MB (--memory-mb allows more)"
+            )
+        try:
+            view = json.loads(line.decode()) if line.strip() else None
+        except (ValueError, RecursionError) as bad:
+            raise TraceError(f"{path} line {number} is not orchestration data: {bad}") from None
+        if view is not None and (wrong := check_view(view)):
+            raise TraceError(f"{path} line {number}: {'; '.join(wrong[:5])}")
+        if view is not None:
+            yield view
 
 
 def _write(path: Path, views: Iterable[dict[str, Any]]) -> int:

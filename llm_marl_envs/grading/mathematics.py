@@ -328,6 +328,8 @@ def _number(text: str) -> tuple[Fraction, bool] | None:
 
 def _verified(gold: str, answer: str, where: str, tolerance: float | None) -> Score:
     verdict = workers.shared().ask(gold, answer, tolerance)
+    if verdict.get("budget"):
+        return Score(0.0, f"{where}: {verdict['late']}")
     if "late" in verdict:
         # A model's text must not be able to make its episode FAILED. Check whether the gold answer is the problem.
         if "late" in (itself := workers.shared().ask(gold, gold, tolerance)):

@@ -26,6 +26,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
 
+from llm_marl_envs.allowance import left, spend
 from llm_marl_envs.errors import MissingExtra, WorkerFailed
 
 if sys.platform != "win32":  # which has none; plain numbers are graded there, too
@@ -33,7 +34,7 @@ if sys.platform != "win32":  # which has none; plain numbers are graded there, t
 
 CPU_S = 0.6  # of one comparison
 WALL_S = 5.0  # on a machine too busy to give it that
-MEMORY = 2 << 30  # bytes of address space
+MEMORY = 384 << 20  # bytes of address space that it gains
 START_S = 60.0
 FIRST_DIGITS = 1e-5
 ATTEMPTS = 2
@@ -54,8 +55,17 @@ class Pool:
 
     def ask(self, gold: str, answer: str, tolerance: float | None = None) -> dict[str, Any]:
         """{"equal": whether Math-Verify finds them equal, "read": whether it could read the answer, "seconds": CPU time},
-        or {"late": why} when comparing them failed twice. Raises WorkerFailed if no worker is available."""
-        request = json.dumps({"gold": gold, "answer": answer, "tolerance": tolerance}).encode() + b"\n"
+        or {"late": why} when comparing them failed twice; with "budget": True where an `Allowance` left less than CPU_S for
+        it. Raises WorkerFailed if no worker is available."""
+        cpu_s, most = min(CPU_S, left() / ATTEMPTS), "it takes more than is left of its verification's budget"
+        if cpu_s <= 0:
+            return {"late": most, "budget": True}
+        verdict = self._answer({"gold": gold, "answer": answer, "tolerance": tolerance, "cpu_s": cpu_s})
+        spend(verdict.get("seconds", ATTEMPTS * cpu_s))
+        return {"late": most, "budget": True} if "late" in verdict and cpu_s < CPU_S else verdict
+
+    def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        request = json.dumps(question).encode() + b"\n"
         worker, reason = self.idle.get(), ""
         try:
             for _ in range(ATTEMPTS):
@@ -201,7 +211,7 @@ def _serve() -> None:
 
     logging.disable(logging.CRITICAL)
     math_verify.verify(math_verify.parse("$1$", parsing_timeout=None), math_verify.parse("$x^2$", parsing_timeout=None), timeout_seconds=None)  # type: ignore[arg-type]  # fmt: skip
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    _limit_memory()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever a library prints is no answer
     out.write(b'"ready"\n')
@@ -210,13 +220,20 @@ def _serve() -> None:
         answer, why = None, ""
         for _ in range(ATTEMPTS):
             child = child or _Child((0, out.fileno()))
-            answer, why = child.ask(line)
+            answer, why = child.ask(line, json.loads(line).pop("cpu_s", CPU_S))
             if answer is not None:
                 break
             child = child.end()
         out.write(answer if answer is not None else json.dumps({"late": why}).encode() + b"\n")
     if child is not None:
         child.end()
+
+
+def _limit_memory() -> None:
+    with contextlib.suppress(OSError, ValueError):  # a system that does not say how much there is
+        with open("/proc/self/statm", "rb") as file:
+            most = int(file.read().split()[0]) * resource.getpagesize() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 class _Child:
@@ -241,7 +258,7 @@ class _Child:
         os.close(requests)
         os.close(answers)
 
-    def ask(self, line: bytes) -> tuple[bytes | None, str]:
+    def ask(self, line: bytes, cpu_s: float = CPU_S) -> tuple[bytes | None, str]:
         """The child's answer; or None, and why there is none."""
         clock = (~self.pid << 3) | 2  # the child's CPU seconds
         cpu, wall = time.clock_gettime(clock), time.monotonic()
@@ -253,8 +270,8 @@ class _Child:
             if poller.poll(20):
                 answer = os.read(self.answers, 1 << 16)
                 return (answer, "") if answer else (None, "the comparison crashed")
-            if time.clock_gettime(clock) - cpu > CPU_S or time.monotonic() - wall > WALL_S:
-                return None, f"the comparison takes more than {CPU_S} s"
+            if time.clock_gettime(clock) - cpu > cpu_s or time.monotonic() - wall > WALL_S:
+                return None, f"the comparison takes more than {cpu_s:.2g} s"
 
     def end(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -265,12 +282,14 @@ class _Child:
 
 def _guarded(request: dict[str, Any]) -> dict[str, Any]:
     began = time.process_time()
+    request.pop("cpu_s", None)
     try:
         return {**compare(**request, strict=True), "seconds": time.process_time() - began}
     except MemoryError:
         os._exit(1)  # too little is left to go on with
     except Exception as bad:
-        return {"equal": False, "read": False, "raised": f"{type(bad).__name__}: {bad}"[:200]}
+        said = f"{type(bad).__name__}: {bad}"[:200]
+        return {"equal": False, "read": False, "raised": said, "seconds": time.process_time() - began}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A trace in the public orchestration-trace schema (survey of RL for LLM teams, arXiv 2605.02801): events and what led to what.
 
 The schema leaves extra fields on events to us; ours are `wave`, `seconds`, `prompt`, `text`, `prompt_tokens`, `reply_tokens`,
-`args`, `worked`, `choices`, `claims` and `malformed`, on the first event `question` and, for a fork, `parent`, and on the last one
+`args`, `worked`, `choices`, `claims`, `malformed`, `alternatives` and `refused`, on the first event `question` and, for a fork, `parent`, and on the last one
 `status`, `why` and `answer`. Events of agents in `meta["people"]` are `human`. For the edges between events see `graph`.
 """
 
@@ -52,13 +52,17 @@ def to_orchestration(trace: Trace, outcome: Outcome | None = None, *, texts: boo
         last["why"] = trace.why
     view["rewards"] = _channels(trace, outcome)
     view["metrics"] = metrics_of(graph, outcome)
-    if not texts:
-        for event in view["events"]:
-            for name in ("prompt", "text", "args", "question", "answer"):
-                event.pop(name, None)
-            for claim in event.get("claims", ()):
-                for name in ("text", "about", "read"):
-                    claim.pop(name, None)
+    return view if texts else without_texts(view)
+
+
+def without_texts(view: View) -> View:
+    """Orchestration data without prompts, replies and arguments; `content_ref` keeps a digest of each text."""
+    for event in view["events"]:
+        for name in ("prompt", "text", "args", "question", "answer", "alternatives"):
+            event.pop(name, None)
+        for claim in event.get("claims", ()):
+            for name in ("text", "about", "read"):
+                claim.pop(name, None)
     return view
 
 

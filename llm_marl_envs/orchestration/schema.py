@@ -39,7 +39,9 @@ def view_of(graph: Graph, *, trace_id: str, task_id: str, system: str, topology:
 
 _IF_TRUE = (
     ("from", "origin"), ("to", "to"), ("tool", "tool"), ("human", "human"), ("seconds", "seconds"), ("malformed", "malformed"),
+    ("refused", "refused"),
 )  # fmt: skip
+_LISTS = ("choices", "alternatives")
 _IF_GIVEN = ("args", "prompt", "text", "worked")
 
 
@@ -52,8 +54,9 @@ def _written(event: GraphEvent) -> dict[str, Any]:
     for name, field in _IF_TRUE:
         if value := getattr(event, field):
             out[name] = value
-    if event.choices:
-        out["choices"] = list(event.choices)
+    for name in _LISTS:
+        if value := getattr(event, name):
+            out[name] = list(value)
     for name in _IF_GIVEN:
         if (value := getattr(event, name)) is not None:
             out[name] = value

@@ -3,8 +3,10 @@ r"""Tags, menus, verdicts and a team's proposed answers, outside thinking."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from llm_marl_envs.reading.boxes import common_content, final_boxes
+from llm_marl_envs.reading.choices import read_choice
 from llm_marl_envs.reading.programs import find_program
 from llm_marl_envs.reading.thinking import spoken
 
@@ -37,10 +39,12 @@ def verdict_in(reply: str, tag: str, yes: str, no: str) -> bool | None:
 _FINAL = re.compile(r"(?im)^[ \t*#]{0,8}final answer[ \t*]{0,4}:[ \t*]{0,4}(\S[^\n]{0,400})")
 
 
-def final_answer(reply: str) -> str | None:
+def final_answer(reply: str, options: Sequence[str] = ()) -> str | None:
     """The answer that a reply proposes, for comparing answers within a team: the last box, the last `<answer>`, the last
     `Final answer:` line or the last program, in this order. None if it has none of them, or a list of boxes. Graders read
-    replies more strictly."""
+    replies more strictly. Where a question has options, the letter of the chosen one, as graders read it."""
+    if options:
+        return read_choice(reply, options).letter
     said = spoken(reply)
     if boxes := final_boxes(said):
         return common_content(boxes) or None

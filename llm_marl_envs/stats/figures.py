@@ -35,7 +35,7 @@ FIGURES = {
     "abstention_accuracy": "Share of answers from evidence that abstained if and only if the evidence was insufficient.",
     "critical_path_calls": "Calls of agents and tools on the longest chain of causes: the least number that must run one after another.",
     "critical_path_s": "Seconds of the slowest chain of causes. Only if calls were timed.",
-    "speed_up": "All work divided by the critical path: in seconds if calls were timed, else in calls. 1 means one call after another.",
+    "speed_up": "All work divided by the critical path: in seconds if calls were timed, else in calls. 1 means one call after another. Not for imported logs without times.",
     "parallelism_efficiency": "speed_up divided by the largest number of calls at the same time: 1 if parallel branches are equally long.",
     "protocol_overhead": "Share of agents' tokens spent on decisions (whom to ask, when to stop), not on the work. Share of calls if tokens were not counted.",
     "free_riding": "Share of answers and reports of evidence that no other agent read and that are not the team's answer.",
@@ -123,11 +123,12 @@ def shape(graph: Graph) -> dict[str, float]:
     Worked example: three workers of 2, 3 and 4 s at once, then an aggregator of 1 s: 10 s of work on a critical path of 5 s
     give speed_up 2 and, three calls wide, parallelism_efficiency 2/3.
     """
-    work = [event for event in graph.events if event.type in CALLS or event.type == "tool_call"]
+    ours = [event for event in graph.events if not event.outside]
+    work = [event for event in ours if event.type in CALLS or event.type == "tool_call"]
     found: dict[str, float] = {}
     if work:
         found |= _path(graph, work)
-    if calls := [event for event in graph.events if event.type in CALLS]:
+    if calls := [event for event in ours if event.type in CALLS]:
         found["protocol_overhead"] = _overhead(calls)
     claims = [(event, claim) for event in graph.events for claim, _ in event.claims if claim.kind != "verdict"]
     if claims:
@@ -143,6 +144,8 @@ def _path(graph: Graph, work: Sequence[GraphEvent]) -> dict[str, float]:
     count = _longest(graph, causes, dict.fromkeys((event.number for event in work), 1.0))
     found = {"critical_path_calls": count}
     total = sum(event.seconds for event in work)
+    if graph.axis == "calls":
+        return found
     if total > 0:
         longest = _longest(graph, causes, {event.number: event.seconds for event in work})
         found["critical_path_s"] = longest

@@ -8,23 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llm_marl_envs.data import DataSource, HubData
-from llm_marl_envs.errors import DataError
 from llm_marl_envs.task import CPU_S, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import (
     CONTEST_FORMAT,
     CONTEST_IMPORTS,
-    Asserts,
     Checks,
-    Exchange,
-    call_check,
     grade_program,
     read_json,
     tools_of,
     with_starter,
 )
+from llm_marl_envs.tasks.families.contests import paired_checks, shown_in
 from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example, LeftOut
-
-_TOLERANCE = 1e-6  # what the problems ask for, if their answers are not whole numbers
 
 
 @dataclass(frozen=True)
@@ -113,49 +108,13 @@ class APPS(DatasetTask):
             return LeftOut("it has no tests")
         tests = read_json(row["input_output"], f"{id}: input_output")
         name = tests.get("fn_name") if isinstance(tests, dict) else None
-        try:
-            pairs = list(zip(tests["inputs"], tests["outputs"], strict=True))
-        except (TypeError, KeyError, ValueError):
-            raise DataError(
-                f"{id}: expected as many inputs as outputs in input_output, got {row['input_output']!r:.80}"
-            ) from None
-        if not pairs:
+        checks = paired_checks(tests, f"{id}: input_output")
+        if not checks:
             return LeftOut("it has no tests")
-        try:
-            checks = tuple(_call(name, *pair) if name else _exchange(*pair) for pair in pairs)
-        except TypeError as bad:
-            raise DataError(f"{id}: its tests are not in the expected layout ({bad})") from None
-        shown = tuple(c for c in checks if isinstance(c, Exchange) and _stands_in(text, c))
         return Problem(
             Question(id, with_starter(text, starter, name), "code", CONTEST_FORMAT),
-            Checks(checks, shown, CONTEST_IMPORTS),
+            Checks(checks, shown_in(text, checks), CONTEST_IMPORTS),
         )
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return grade_program(problem.gold, text, kind, self.cpu_s, numpy=True)
-
-
-def _exchange(stdin: str | list[str], stdout: str | list[str]) -> Exchange:
-    given, wanted = (text if isinstance(text, str) else "\n".join(text) for text in (stdin, stdout))
-    return Exchange(given, wanted, _TOLERANCE)
-
-
-def _call(name: str, arguments: list[Any], wanted: Any) -> Asserts:
-    """A call-based test. JSON turns whole numbers that are keys into texts: they are turned back into numbers."""
-    if not isinstance(arguments, list):
-        raise TypeError(f"arguments are a list, got {arguments!r:.40}")
-    whole = all(_is_whole(k) for a in arguments if isinstance(a, dict) for k in a)
-    made = [{int(k): v for k, v in a.items()} if isinstance(a, dict) and whole else a for a in arguments]
-    return call_check(name, made, wanted, wrapped=True)
-
-
-def _is_whole(key: str) -> bool:
-    return key.removeprefix("-").isdecimal() and key.isascii()
-
-
-def _stands_in(text: str, check: Exchange) -> bool:
-    """Whether a statement shows a test: its input on lines of their own, and its output on lines after them."""
-    lines = "\n" + "\n".join(line.strip() for line in text.split("\n")) + "\n"
-    given, wanted = ("\n".join(x.strip() for x in part.strip().split("\n")) for part in (check.stdin, check.stdout))
-    at = lines.find(f"\n{given}\n") if given else -1
-    return at >= 0 and bool(wanted) and lines.find(f"\n{wanted}\n", at + len(given)) >= 0

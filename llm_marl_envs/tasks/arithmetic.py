@@ -56,7 +56,7 @@ class Arithmetic:
         return grade_number(problem.gold, text, kind)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _problems(task: Arithmetic, split: str) -> tuple[Problem, ...]:
     size = task.train_size if split == "train" else task.test_size
     chosen = itertools.islice(_expressions(task, split), size)

@@ -110,7 +110,7 @@ class Riddle:
     form: str
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _problems(task: Atlas, split: str) -> tuple[Problem, ...]:
     world = world_of(task.seed, task.size)
     size = task.train_size if split == "train" else task.test_size

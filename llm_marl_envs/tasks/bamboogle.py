@@ -7,7 +7,7 @@ from typing import Any
 
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.task import Problem
-from llm_marl_envs.tasks.families.dataset import Card, Example
+from llm_marl_envs.tasks.families.dataset import Card, Example, LeftOut
 from llm_marl_envs.tasks.families.retrieval_qa import FLASHRAG, METRIC, RetrievalQA
 
 
@@ -46,7 +46,7 @@ class Bamboogle(RetrievalQA):
         "aliases.",
     )
 
-    def read(self, row: dict[str, Any], id: str) -> Problem | None:
+    def read(self, row: dict[str, Any], id: str) -> Problem | LeftOut:
         if "golden_answers" not in row:
             row = {"question": row["Question"], "answer": row["Answer"]}
         return super().read(row, id)

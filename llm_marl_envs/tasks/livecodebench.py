@@ -16,15 +16,13 @@ from llm_marl_envs.task import CPU_S, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import (
     CONTEST_FORMAT,
     CONTEST_IMPORTS,
-    Check,
     Checks,
-    Exchange,
-    call_check,
     grade_program,
     read_json,
     tools_of,
     with_starter,
 )
+from llm_marl_envs.tasks.families.contests import listed_checks
 from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example
 
 _LARGEST = 1 << 29  # most bytes of a problem's unpacked private tests
@@ -43,7 +41,10 @@ class Packed(Checks):
         """The public and the private tests. Raises DataError if the private ones are malformed."""
         tests = read_json(unpack_tests(self.private, self.id), f"{self.id}: private_test_cases")
         return Checks(
-            (*self.shown, *_checks(tests, self.function, self.id)), self.shown, self.ahead, reference=self.reference
+            (*self.shown, *listed_checks(tests, self.function, self.id)),
+            self.shown,
+            self.ahead,
+            reference=self.reference,
         )
 
 
@@ -128,7 +129,7 @@ class LiveCodeBench(DatasetTask):
     def read(self, row: dict[str, Any], id: str) -> Problem:
         metadata = read_json(row["metadata"] or "{}", f"{id}: metadata")
         name = metadata.get("func_name") if isinstance(metadata, dict) else None
-        shown = _checks(read_json(row["public_test_cases"], f"{id}: public_test_cases"), name, id)
+        shown = listed_checks(read_json(row["public_test_cases"], f"{id}: public_test_cases"), name, id)
         if not isinstance(row["private_test_cases"], str):
             raise DataError(f"{id}: expected private_test_cases as a text, got {row['private_test_cases']!r:.80}")
         gold = Packed((), shown, CONTEST_IMPORTS, row["private_test_cases"], name, id)
@@ -137,21 +138,6 @@ class LiveCodeBench(DatasetTask):
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
         return grade_program(problem.gold.unpacked(), text, kind, self.cpu_s, numpy=True)
-
-
-def _checks(tests: Any, name: str | None, id: str) -> tuple[Check, ...]:
-    """Tests as they are in the data: [{"input", "output", "testtype"}], arguments as one JSON value per line."""
-    made: list[Check] = []
-    for test in tests if isinstance(tests, list) else [tests]:
-        match test:
-            case {"input": str(given), "output": str(wanted), "testtype": "stdin"}:
-                made.append(Exchange(given, wanted))
-            case {"input": str(given), "output": str(wanted), "testtype": "functional"} if isinstance(name, str):
-                arguments = [read_json(line, f"{id}: a test's input") for line in given.split("\n")]
-                made.append(call_check(name, arguments, read_json(wanted, f"{id}: a test's output")))
-            case _:
-                raise DataError(f"{id}: expected tests with input, output and testtype, got {test!r:.80}")
-    return tuple(made)
 
 
 def unpack_tests(text: str, id: str) -> str:

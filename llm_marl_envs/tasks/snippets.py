@@ -287,7 +287,7 @@ def split_of(name: str, indices: Sequence[int]) -> str:
     return split_by("snippets split", name, tuple(indices))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _problems(task: Snippets, split: str) -> tuple[Problem, ...]:
     size = task.train_size if split == "train" else task.test_size
     known = {name: functions(name, task.steps) for name in families()}

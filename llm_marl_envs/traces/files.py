@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import stat
 import warnings
 import zlib
@@ -14,7 +15,13 @@ from llm_marl_envs.errors import TraceError, WriteFailed
 from llm_marl_envs.files import write_lines
 from llm_marl_envs.traces.trace import Trace
 
-LONGEST_LINE = 256 << 20  # bytes of one trace
+READ_MB = 400  # megabytes that reading one line may take
+COPIES = 3  # of a line, while it is read: its bytes, the text, and the texts in it
+VALUE = 64  # bytes that a value may take for each of its own
+SHORT = 1 << 20  # bytes of a line that is not looked at more closely
+CHUNK = 1 << 17  # bytes that are read at once
+IDLE = 640 << 20  # bytes of blank lines and of lines that are too long: what a file may have of them
+_TEXTS = re.compile(rb'"[^"]*"?')
 
 
 class TornTrace(UserWarning):
@@ -88,56 +95,77 @@ def write_traces(path: Path, traces: Iterable[Trace], remedy: str = "") -> Path:
 
 def _whole_lines(path: Path) -> tuple[list[bytes], bool]:
     """All complete lines of a plain or gzipped file, and whether something incomplete follows them."""
-    found = [line for line in _lines(path) if line is not None]
+    found = [line for line in read_lines(path) if line is not None]
     torn = bool(found) and not found[-1].endswith(b"\n")
     return [line.rstrip(b"\n") for line in found[: len(found) - torn]], torn
 
 
-def _lines(path: Path, longest: int | None = None) -> Iterator[bytes | None]:
+def read_lines(path: Path, longest: int | None = None) -> Iterator[bytes | None]:
     """The lines of a plain or gzipped file with their ends, in bounded memory: of a line longer than `longest`, None. What follows
-    the last line end, or is left before a torn end of the gzipped data, comes last, without one; blank lines may be left out."""
+    the last line end, or is left before a torn end of the gzipped data, comes last, without one; blank lines may be left out.
+
+    Raises TraceError for what is no regular file, and for one that has more than IDLE bytes of nothing.
+    """
+    if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
+        raise TraceError(f"{path} is no regular file. Expected a file written by TraceWriter.")
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file:
-        rest, skipping, some = b"", False, False
+        rest: list[bytes] = []  # of a line, which may come in many pieces
+        size, idle, skipping, some = 0, 0, False, False
         while True:
             try:
-                chunk = file.read1(1 << 20)  # read() would lose what stands before a torn end
+                chunk = file.read1(CHUNK)  # read() would lose what stands before a torn end
             except (EOFError, zlib.error, gzip.BadGzipFile) as bad:
                 if isinstance(bad, OSError) and not some:
                     raise  # not gzipped at all, so not a torn trace file, so not repaired
-                yield rest or b"\x00"  # torn, even where it was torn between two lines
+                yield b"".join(rest) or b"\x00"  # torn, even where it was torn between two lines
                 return
             if not chunk:
-                if rest.strip() and not skipping:
-                    yield rest
+                if (last := b"".join(rest)).strip() and not skipping:
+                    yield last
                 return
             some = True
-            if not rest and not chunk.strip(b"\n"):
+            if (b"\n" not in chunk) if skipping else (not rest and chunk.isspace()):
+                idle += len(chunk)
+                if idle > IDLE:
+                    raise TraceError(f"{path} has more than {IDLE >> 20} MB that are no traces: the rest is not read")
                 continue
-            *lines, last = chunk.split(b"\n")
+            lines = chunk.split(b"\n")
+            last, chunk = lines.pop(), b""
             for line in lines:
                 if not skipping:
-                    yield rest + line + b"\n"
-                rest, skipping = b"", False
-            rest = b"" if skipping else rest + last
-            if longest is not None and len(rest) > longest:
-                rest, skipping = b"", True
+                    rest += (line, b"\n")
+                    whole = b"".join(rest)
+                    rest.clear()
+                    yield whole
+                rest, size, skipping = [], 0, False
+            if last and not skipping:
+                rest.append(last)
+                size += len(last)
+            if longest is not None and size > longest:
+                rest, size, skipping = [], 0, True
                 yield None
 
 
-def read_traces(path: str | Path, bad: Callable[[TraceError], None] | None = None) -> Iterator[Trace]:
+def read_traces(
+    path: str | Path, bad: Callable[[TraceError], None] | None = None, memory_mb: int = READ_MB
+) -> Iterator[Trace]:
     """The traces of a file, plain or gzipped, in bounded memory. A torn last line is skipped with a TornTrace warning.
 
-    Raises TraceError, naming the line, if the file is missing or no regular file, and if a line is not a trace. With `bad`, which gets the error instead, one bad line costs one line: the others are read.
+    Raises TraceError, naming the line, if the file is missing or no regular file, and if a line is not a trace, or would take more
+    than `memory_mb` megabytes to read. With `bad`, which gets the error instead, one bad line costs one line: the others are read.
     """
     path = Path(path)
-    report = bad or _raised
+    report, most = bad or _raised, memory_mb << 20
     try:
-        if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
-            raise TraceError(f"{path} is no regular file. Expected a file written by TraceWriter.")
-        for number, line in enumerate(_lines(path, LONGEST_LINE), 1):
+        for number, line in enumerate(read_lines(path, most // COPIES), 1):
             if line is None:
-                report(TraceError(f"{path} line {number}: longer than {LONGEST_LINE} bytes"))
+                report(
+                    TraceError(f"{path} line {number}: longer than {most // COPIES} bytes (--memory-mb allows more)")
+                )
+            elif (takes := size_read(line, most)) > most:
+                why = f"to read it takes about {takes >> 20} MB, more than {memory_mb} MB (--memory-mb allows more)"
+                report(TraceError(f"{path} line {number}: {why}"))
             elif not line.endswith(b"\n"):
                 text = f"{path}: the last line is incomplete; that one episode is lost"
                 warnings.warn(text, TornTrace, stacklevel=2)
@@ -147,6 +175,17 @@ def read_traces(path: str | Path, bad: Callable[[TraceError], None] | None = Non
         raise TraceError(
             f"cannot read {path}: {error.strerror or error}. Expected a file written by TraceWriter."
         ) from None
+
+
+def size_read(line: bytes, most: int) -> int:
+    """About how many bytes of memory the reading of a line of JSON takes: COPIES of it, more where its texts may have characters of
+    four bytes, and VALUE for each text and for each byte outside texts. Beyond `most`, less may be returned."""
+    if len(line) <= SHORT:
+        return VALUE * len(line)
+    bare = line.replace(b"\\\\", b"").replace(b'\\"', b"")
+    size = len(line) * (COPIES ** (1 if line.isascii() else 2) + (COPIES if b"\\u" in line else 0))
+    size += VALUE * (bare.count(b'"') // 2)
+    return size if size > most else size + VALUE * len(_TEXTS.sub(b"", bare))
 
 
 def _trace(path: Path, number: int, line: bytes, report: Callable[[TraceError], None]) -> Trace | None:

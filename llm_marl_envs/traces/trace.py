@@ -109,6 +109,12 @@ class Trace:
                 f"trace {self.id} does not begin with the first {turn} replies of trace {parent.id}", 0
             )
 
+    def beginnings(self) -> tuple[bytes, ...]:
+        """For each number of replies, from 0, eight bytes that tell what came before from anything else: a fork has those of its
+        parent up to where it left. They rest on the digests, so check these first."""
+        ends = (digest for event, digest in zip(self.events, self.digests or self.chain(), strict=False) if event.reply)
+        return tuple(bytes.fromhex(digest[:16]) for digest in (self._first_digest(), *ends))
+
     def session(self) -> Session:
         """Replay the episode. Raises ReplayMismatch at the first event that was changed or does not follow from those before,
         and OlderRules for a record that was written before what replies mean was changed."""
@@ -163,12 +169,15 @@ class Trace:
     def chain(self) -> tuple[str, ...]:
         """The digests of all events and of the ending, each over its content and the digest before."""
         digests = []
-        last = blake2b(canonical(self._header()), digest_size=16).hexdigest()
+        last = self._first_digest()
         for event in self.events:
             last = blake2b(last.encode() + canonical(event_to_json(event, self.version)), digest_size=16).hexdigest()
             digests.append(last)
         ending = blake2b(last.encode() + canonical(self._ending()), digest_size=16).hexdigest()
         return (*digests, ending)
+
+    def _first_digest(self) -> str:
+        return blake2b(canonical(self._header()), digest_size=16).hexdigest()
 
     def check_digests(self) -> None:
         """Raises ReplayMismatch at the first event whose digest is wrong. A trace made in this process has none to check."""

@@ -8,19 +8,29 @@ counts and seconds stay as reported. A trace that would cost more than the verif
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from llm_marl_envs.errors import DataError, MissingExtra, OlderRules, ReplayMismatch
+from llm_marl_envs.allowance import Allowance, OverBudget, unmetered
+from llm_marl_envs.errors import ConfigError, DataError, MissingExtra, OlderRules, ReplayMismatch
 from llm_marl_envs.outcome import Outcome, outcome_of
 from llm_marl_envs.protocol import UseTool
 from llm_marl_envs.session import Session, Status
-from llm_marl_envs.spec import VERSION, EnvSpec
+from llm_marl_envs.spec import VERSION, EnvSpec, reads_data
 from llm_marl_envs.task import Problem, Question, Task
 from llm_marl_envs.tools.run import run_tool
+from llm_marl_envs.traces.files import READ_MB
 from llm_marl_envs.traces.trace import Trace
+
+CPU_S = 4.0  # of one trace
+KEPT = 16  # splits of problems
+LEAST_S = 0.05  # CPU seconds that every trace may take, whatever others took
+_Found = TypeVar("_Found", bound="Verified | Refused | None")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +157,28 @@ def _named(status: Status | None) -> str:
 class Budget:
     """What a trace may cost its verifier. Beyond it, it is refused.
 
+    cpu_s: CPU seconds, here and in worker processes (of these, at most `allowance.WORKERS`), to make the problems, replay and
+    grade. memory_mb: megabytes to read a line, or for one program; replaying may gain `allowance.GAIN` of them. A program or a
+    formula that does not end within what is left is wrong; a trace that claims otherwise is refused.
+    What traces over the budget took is taken off what the next ones of the same file may take, down to LEAST_S; after so many
+    `overruns`, the rest of the file is refused unseen, and so it is after `file_s` CPU seconds of all its traces.
+
     events: calls and notes of one trace. texts: characters of all prompts and replies together. problems: of a split that is made
     up (procedural tasks), and entities of the world it is made from. agents: that a workflow's knobs provide for.
     """
 
+    cpu_s: float = CPU_S
+    memory_mb: int = READ_MB
+    overruns: int = 8
+    file_s: float = 3_600.0
     events: int = 50_000
     texts: int = 200_000_000
     problems: int = 20_000
     agents: int = 10_000
+
+    def __post_init__(self):
+        if self.cpu_s <= 0 or self.memory_mb < 1:
+            raise ConfigError(f"a budget has CPU seconds and megabytes above 0; got {self.cpu_s} and {self.memory_mb}")
 
 
 class Verifier:
@@ -177,29 +201,100 @@ class Verifier:
         self.data_dir, self.plugins, self.tools, self.places, self.budget = data_dir, plugins, tools, places, budget
         self._tasks: dict[str, Task] = {}
         self._problems: dict[tuple[str, str], dict[str, Problem]] = {}
+        self._dear: set[tuple[str, str]] = set()  # splits that take too much to make
+        self._over: defaultdict[Hashable, int] = defaultdict(int)  # by source: traces over the budget,
+        self._wasted: defaultdict[Hashable, float] = defaultdict(float)  # the CPU seconds that they took,
+        self._took: defaultdict[Hashable, float] = defaultdict(float)  # and those of all traces, and of reading them
+        self._last: tuple[Hashable, float] = ("", time.thread_time())  # source, and when its last trace was begun
 
-    def __call__(self, trace: Trace) -> Verified | Refused:
-        """Raises DataError or MissingExtra, naming the environment, if the task's data is not available here."""
+    def __call__(self, trace: Trace, source: Hashable = "") -> Verified | Refused:
+        """`source` is the file that the trace is from: what traces over the budget take is taken from others of that file.
+
+        Raises DataError or MissingExtra, naming the environment, if the task's data is not available here."""
+        return self._within_budget(trace, source, self._checked)
+
+    def replayed(self, trace: Trace, source: Hashable = "") -> Refused | None:
+        """Replay only, without the task's problems and grades: what is wrong, or None."""
+        return self._within_budget(trace, source, self._replayed)
+
+    def _within_budget(self, trace: Trace, source: Hashable, check: Callable[[Trace], _Found]) -> _Found | Refused:
+        budget = self.budget
+        allowance = Allowance(max(budget.cpu_s - self._wasted[source], LEAST_S), budget.memory_mb)
+        self._took[self._last[0]] += allowance.began - self._last[1]
+        self._last = source, allowance.began
+        if self._over[source] >= budget.overruns or self._took[source] > budget.file_s:
+            return Refused(trace, ("not looked at: others from the same file took too much",))
         try:
-            if name := self.untrusted_module(trace.spec):
-                why = f"{name!r} comes from a module outside this package; name its module in plugins to load it"
-                return Refused(trace, (why,))
-            if trace.spec.version != VERSION:
-                return Refused(trace, (str(OlderRules(trace.spec.version, VERSION)),))
-            if dear := self._too_dear(trace):
-                return Refused(trace, (dear,))
-            key = _key(trace.spec)
+            with allowance:
+                if why := self._refusal(trace):
+                    return Refused(trace, (why,))
+                return check(trace)
+        except OverBudget as over:
+            allowance.stop()
+            rest = ", which is what others from its file left" if self._over[source] else ""
+            self._over[source] += 1
+            self._wasted[source] += allowance.used
+            return Refused(trace, (f"to verify it {over}{rest}; if you trust it, allow more (--cpu-s, --memory-mb)",))
+        finally:
+            self._took[source] += allowance.spent
+
+    def _refusal(self, trace: Trace) -> str:
+        """Why a trace is not looked into; "" if it is."""
+        if name := self.untrusted_module(trace.spec):
+            return f"{name!r} comes from a module outside this package; name its module in plugins to load it"
+        if trace.spec.version != VERSION:
+            return str(OlderRules(trace.spec.version, VERSION))
+        try:
+            return self._too_dear(trace)
+        except Exception as bad:  # unknown names, impossible knobs
+            return f"{trace.env_id} cannot be made: {bad}"
+
+    def _replayed(self, trace: Trace) -> Refused | None:
+        try:
+            trace.session()
+        except Exception as bad:  # a trace is untrusted data
+            return Refused(trace, (str(bad),))
+        return None
+
+    def _checked(self, trace: Trace) -> Verified | Refused:
+        key = _key(trace.spec)
+        task, problems = self._tasks.get(key), self._problems.get((key, trace.split))
+        tools = self.tools or trace.status is Status.FAILED
+        if task is None or problems is None or tools:
+            try:
+                task, problems = self._looked_up(trace, key, tools)
+            except DataError as bad:
+                raise DataError(f"cannot score {trace.env_id}: {bad}") from bad
+            except MissingExtra:
+                raise
+            except Exception as bad:  # a split that is not there, a knob that fits no data
+                return Refused(trace, (f"{trace.env_id} cannot be made: {bad}",))
+        return verified(trace, task, problems, tools=self.tools)
+
+    def _looked_up(self, trace: Trace, key: str, tools: bool) -> tuple[Task, dict[str, Problem]]:
+        ours = not trace.spec.task_knobs or reads_data(trace.spec.task)  # not of the trace's making
+        with unmetered() if ours else nullcontext():
             if key not in self._tasks:
                 self._tasks[key] = trace.spec.make_task(self.data_dir, self.places)
-            if (key, trace.split) not in self._problems:
-                self._problems[key, trace.split] = problems_by_id(self._tasks[key], trace.split)
-        except DataError as bad:
-            raise DataError(f"cannot score {trace.env_id}: {bad}") from bad
-        except MissingExtra:
-            raise
-        except Exception as bad:  # unknown names, impossible knobs, a split that is not a text
-            return Refused(trace, (f"{trace.env_id} cannot be made: {bad}",))
-        return verified(trace, self._tasks[key], self._problems[key, trace.split], tools=self.tools)
+            task = self._tasks[key]
+            if tools:
+                with suppress(Exception):  # a tool that is not to be had here is a finding, not the end
+                    assert task.tools is not None  # the index of a corpus is made now
+            return task, self._problems_of(task, key, trace.split)
+
+    def _problems_of(self, task: Task, key: str, split: str) -> dict[str, Problem]:
+        if (key, split) in self._dear:
+            raise ConfigError("its problems take more to make than is allowed (--cpu-s, --memory-mb)")
+        if (key, split) not in self._problems:
+            try:
+                found = problems_by_id(task, split)
+            except OverBudget:
+                self._dear.add((key, split))
+                raise
+            if len(self._problems) >= KEPT:
+                del self._problems[next(iter(self._problems))]
+            self._problems[key, split] = found
+        return self._problems[key, split]
 
     def _too_dear(self, trace: Trace) -> str:
         """Why a trace would cost more than the budget; "" if it would not."""

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
 from llm_marl_envs.reading import final_answer, same_answer
 from llm_marl_envs.task import Question
-from llm_marl_envs.workflows.prompts import solve
+from llm_marl_envs.workflows.prompts import options_of, solve
 
 OTHERS = (
     "Other agents answered:\n{others}\nYou answered: {mine}\nUse their reasoning where it is right, and answer again."
@@ -44,23 +44,23 @@ class Debate:
         return Roster(debater=self.debaters, judge=1) if judged else Roster(debater=self.debaters)
 
     def talk(self, question: Question, rng: Random) -> Talk:
-        names = self.roster.of("debater")
+        names, options = self.roster.of("debater"), options_of(question)
         said: tuple[str, ...] = ()
         for round in range(self.rounds):
             asks = [solve(question, self._others(said, i) if round else "") for i in range(self.debaters)]
             said = yield tuple(Ask(name, ask) for name, ask in zip(names, asks, strict=True))
             for name, text in zip(names, said, strict=True):
                 yield Claim(name, text)
-            answers = [final_answer(text) for text in said]
+            answers = [final_answer(text, options) for text in said]
             if self.early and all(same_answer(answers[0], answer) for answer in answers):
                 break
         if self.decide == "majority":
-            return self._majority(said)
+            return self._majority(said, options)
         listed = "\n".join(f"Agent {i}: {text}" for i, text in enumerate(said, 1))
         ask = JUDGE.format(question=question.text, answers=listed, form=question.answer_format)
         verdict = yield Ask("judge_0", ask, kind="aggregate")
         yield Claim("judge_0", verdict)
-        if final_answer(verdict) is None:
+        if final_answer(verdict, options) is None:
             yield Malformed("judge_0", "a final answer")
         return verdict
 
@@ -68,8 +68,8 @@ class Debate:
         others = "\n".join(f"Agent {i}: {text}" for i, text in enumerate(said, 1) if i != me + 1)
         return OTHERS.format(others=others or "(nobody)", mine=said[me])
 
-    def _majority(self, said: tuple[str, ...]) -> str:
+    def _majority(self, said: tuple[str, ...], options: tuple[str, ...]) -> str:
         """The first reply with the answer that most debaters give; if no reply has an answer, the first reply."""
-        answers = [final_answer(text) for text in said]
+        answers = [final_answer(text, options) for text in said]
         votes = [sum(same_answer(answer, other) for other in answers) for answer in answers]
         return said[votes.index(max(votes))]

@@ -1,9 +1,11 @@
-"""What several workflows share: the prompt that asks for a solution, a numbered list of passages, and the tools that tags call."""
+"""What several workflows share: the prompt that asks for a solution, a question's options, a numbered list of passages, and the tools
+that tags call."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from llm_marl_envs.reading import options_in
 from llm_marl_envs.task import Question
 
 
@@ -12,6 +14,11 @@ def solve(question: Question, advice: str = "") -> str:
     if not (question.materials or advice):
         return f"{question.text}\n{question.answer_format}"
     return "\n".join(part for part in (question.text, *question.materials, advice, question.answer_format) if part)
+
+
+def options_of(question: Question) -> tuple[str, ...]:
+    """What a question of multiple choice lets choose from, for reading answers; nothing for other questions."""
+    return options_in(question.text) if question.domain == "choice" else ()
 
 
 def listed(passages: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, NamedTuple
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
 from llm_marl_envs.reading import chosen, final_answer, verdict_of
 from llm_marl_envs.task import Question
-from llm_marl_envs.workflows.prompts import solve
+from llm_marl_envs.workflows.prompts import options_of, solve
 
 CONTROL = "Question: {question}\n{state}\nYou decide for {agent}: {choices}? Reply with one word."
 PROPOSE = (
@@ -97,7 +97,7 @@ class ProposeReview:
             if odd:
                 text = yield Ask(agent, self._proposal(question, pending, turns))
                 yield Claim(agent, text)
-                answer = final_answer(text)
+                answer = final_answer(text, options_of(question))
                 if answer is None:
                     yield Malformed(agent, "a final answer")
                 if pending is None or answer is not None or not self.keep_answer:

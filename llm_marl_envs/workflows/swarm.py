@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Spawn, Stop, Talk, UseTool, together
 from llm_marl_envs.reading import chosen, final_answer, same_answer, tagged
 from llm_marl_envs.task import Question
-from llm_marl_envs.workflows.prompts import TOOL_ARGUMENTS
+from llm_marl_envs.workflows.prompts import TOOL_ARGUMENTS, options_of
 
 SPAWN = "Problem: {question}\nRound {round} of {rounds}. Workers: {alive}. How many more should be hired? From 0 to {most}, one number."
 DELEGATE = (
@@ -99,7 +99,7 @@ class Swarm:
                 "stopper_0",
                 STOP.format(question=question.text, round=round, rounds=self.rounds, reports=_listed(reports)),
                 choices=("stop", "continue"),
-                infoset=(round, len(alive), _agree([reports[worker] for worker in alive])),
+                infoset=(round, len(alive), _agree([reports[worker] for worker in alive], options_of(question))),
                 kind="decision",
             )
             decision = chosen(said, ("stop", "continue"))
@@ -163,7 +163,7 @@ class Swarm:
             tool, inside = wanted[0]
             found = yield UseTool(me, tool, {TOOL_ARGUMENTS[tool]: inside})
             said = yield Ask(me, f"<result>{found}</result>", fresh=False, kind="return")
-        if final_answer(said) is not None:  # a part of the work is not an answer
+        if final_answer(said, options_of(question)) is not None:  # a part of the work is not an answer
             yield Claim(me, said)
         return said
 
@@ -203,9 +203,9 @@ def _listed(reports: dict[str, str]) -> str:
     return "\n".join(f"{worker} reports: {text}" for worker, text in reports.items()) or "No reports yet."
 
 
-def _agree(texts: list[str]) -> str:
+def _agree(texts: list[str], options: tuple[str, ...]) -> str:
     """Whether the workers' answers are the same: "agree", "split", or "none" if a worker has no answer."""
-    answers = [final_answer(text) for text in texts]
+    answers = [final_answer(text, options) for text in texts]
     if any(answer is None for answer in answers):
         return "none"
     return "agree" if all(same_answer(answers[0], answer) for answer in answers) else "split"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -52,8 +52,9 @@ class Topology:
                     yield Malformed(f"linker_{i}", " or ".join(ACTIONS))
             edges = graph_of([action or ACTIONS[0] for action in actions])
             said = [""] * self.agents
+            sources = sources_of(edges, self.agents)
             for layer in layers_of(edges, self.agents):
-                told = {i: "\n".join(f"{names[j]}: {said[j]}" for j, k in edges if k == i) for i in layer}
+                told = {i: "\n".join(f"{names[j]}: {said[j]}" for j in sources[i]) for i in layer}
                 replies = yield tuple(Ask(names[i], solve(question, self._seen(last[i], told[i]))) for i in layer)
                 for i, reply in zip(layer, replies, strict=True):
                     yield Claim(names[i], reply)
@@ -87,22 +88,30 @@ def graph_of(actions: Sequence[str]) -> list[tuple[int, int]]:
             "execute_verify": [(i, following)],
             "debate_check": [(i, opposite), (opposite, i)],
         }.get(action, [])
-    edges: list[tuple[int, int]] = []
+    edges: dict[tuple[int, int], None] = {}
+    before = [1 << i for i in range(n)]  # for each agent, those from which it is reached, itself included, as bits
     for source, target in wanted:
-        if source != target and (source, target) not in edges and not _reaches(edges, target, source):
-            edges.append((source, target))
-    return edges
+        if source != target and (source, target) not in edges and not before[source] >> target & 1:
+            edges[source, target] = None
+            if before[source] & ~before[target]:
+                before = [had | before[source] if had >> target & 1 else had for had in before]
+    return list(edges)
 
 
 def layers_of(edges: Sequence[tuple[int, int]], n: int) -> list[list[int]]:
     """Agents 0 to n - 1 by depth: each layer reads only earlier ones."""
+    sources = sources_of(edges, n)
     layers: list[list[int]] = []
     done: set[int] = set()
     while len(done) < n:
-        layers.append([i for i in range(n) if i not in done and all(j in done for j, k in edges if k == i)])
+        layers.append([i for i in range(n) if i not in done and done.issuperset(sources[i])])
         done.update(layers[-1])
     return layers
 
 
-def _reaches(edges: Sequence[tuple[int, int]], start: int, end: int) -> bool:
-    return start == end or any(_reaches(edges, target, end) for source, target in edges if source == start)
+def sources_of(edges: Iterable[tuple[int, int]], n: int) -> list[list[int]]:
+    """Whom each agent reads, in the order of the edges."""
+    sources: list[list[int]] = [[] for _ in range(n)]
+    for source, target in edges:
+        sources[target].append(source)
+    return sources

@@ -49,6 +49,7 @@ def test_all_is_well(run, monkeypatch, tmp_path):
     assert "network │ 1/1" in text
     assert "all │ 2/2" in text
     assert f"{HERE[0]} │ in force" in text
+    assert "cgroup │ in force" in text or "limits on address space and the filter" in text
     assert str(tmp_path) in text
     assert "torch" in text
     assert all(f"extra {extra}" in text for extra in EXTRAS)
@@ -100,12 +101,21 @@ def test_which_ones_are_tried():
         ("disk", "fill the work folder"),
         ("descriptors", "descriptors that are not ours"),
         ("output", "without end"),
+        ("kernel memory", "threads that leave the common descriptors"),
         ("namespaces", "a user namespace of one's own"),
         ("ptrace", "trace the parent or oneself"),
         ("kernel", "programs in the kernel"),
         ("reading the tests", "all objects there are"),
         ("faking the verdict", "exit 0 when loaded"),
         ("code in results", "__reduce__ that runs a text"),
+        ("imports", "modules that the tests import, replaced"),
+        ("recursion", "JSON a million deep"),
+        ("numbers and patterns", "lengths beyond all memory"),
+        ("threads", "an end while the tests wait"),
+        ("links", "a link written through"),
+        ("streams", "an exit code from elsewhere"),
+        ("wire", "answers that are no JSON"),
+        ("objects", "a coroutine instead of an answer"),
         ("timing", "a busy loop"),
     ]
     assert [e.category for e in chosen if e.slow] == ["timing"], "it has no quick ones"

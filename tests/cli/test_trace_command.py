@@ -7,7 +7,7 @@ import json
 
 import pytest
 from playthroughs import SCRIPTS
-from transcript_samples import WEATHER, claude_session
+from transcript_samples import WEATHER, claude, claude_session
 
 from llm_marl_envs import EnvSpec, Play, Session, Trace, TraceWriter, make, make_workflow
 from llm_marl_envs.orchestration.schema import check_view
@@ -156,6 +156,46 @@ def test_import(run, tmp_path):
     assert run("trace", "show", out)[0] == 0
     assert "imported, not replayable" in (tmp_path / "all.html").read_text()
     assert "records_skipped" in run("trace", "stats", out)[1]
+
+
+def test_import_says_what_is_not_known(run, tmp_path):
+    """What was not understood by kind; no seconds and no speed-up of logs without times; no texts if none are wanted."""
+    log, out = tmp_path / "log.jsonl", tmp_path / "out.jsonl"
+    log.write_text(
+        "".join(json.dumps(m) + "\n" for m in [*WEATHER, {"role": "[bold]ghost", "content": "x"}]) + "{torn\n"
+    )
+    code, said = run("trace", "import", log, "--out", out)
+    assert (code, "wrote 1 episode " in said) == (0, True)
+    assert "1 episode without times: their axis counts calls; seconds and speed-up are not known (-)" in said
+    assert "not understood and left out: 2 (1 x line that is not JSON, 1 x message [bold]ghost)" in said
+    table = run("trace", "stats", out)[1].replace("│", "|")
+    for row in ("wall_clock_s | - | - | 0 |", "speed_up | - | - | 0 |", "tool_calls | 2 | - | 1 |"):
+        assert row in table
+    assert run("trace", "stats", out, "--out", tmp_path / "rows.jsonl")[0] == 0
+    found = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert {row["figure"]: row["mean"] for row in found if row["episodes"] == 0} == {
+        "wall_clock_s": None,
+        "speed_up": None,
+    }
+    assert b"Oslo" in out.read_bytes()
+    assert run("trace", "export", out, "--no-texts", "--out", tmp_path / "bare.jsonl")[0] == 0
+    assert run("trace", "import", log, "--no-texts", "--out", tmp_path / "bare2.jsonl")[0] == 0
+    for bare in ("bare.jsonl", "bare2.jsonl"):
+        assert views(tmp_path / bare)
+        assert not any(word in (tmp_path / bare).read_bytes() for word in (b"Oslo", b"degrees", b"brief"))
+
+
+def test_import_of_a_session_and_the_one_that_resumed_it(run, tmp_path):
+    first = claude_session(tmp_path, "in one file")
+    more = json.dumps(claude("user", 30, "Enough.", "z9") | {"sessionId": "s-2"}) + "\n"
+    (tmp_path / "s-2.jsonl").write_text(first.read_text().replace('"sessionId": "s-1"', '"sessionId": "s-2"') + more)
+    for argv in ((first, tmp_path / "s-2.jsonl"), (tmp_path,)):
+        code, _ = run("trace", "import", *argv, "--out", tmp_path / "out" / "all.jsonl")
+        assert code == 0
+        found = views(tmp_path / "out" / "all.jsonl")
+        (tmp_path / "out" / "all.jsonl").unlink()
+        assert [view["costs"]["tokens"] for view in found] == [127 * 6, 0]
+        assert [e["text"] for e in found[1]["events"]] == ["Enough."]
 
 
 @pytest.mark.parametrize(

@@ -3,76 +3,26 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator
 
 import pytest
+from pages import HOSTILE, big_view, lanes, needs_chromium, view_of, where
 from playthroughs import SCRIPTS
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
+from transcript_samples import WEATHER, write
 
-from llm_marl_envs import EnvSpec, Play, Session, Trace, make_workflow
 from llm_marl_envs.errors import TraceError, WriteFailed
-from llm_marl_envs.orchestration.export import to_orchestration
+from llm_marl_envs.orchestration.importers import read_transcript
 from llm_marl_envs.orchestration.page import page_of, write_page
 from llm_marl_envs.task import Question
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
-HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script><!--"
-
-
-def view_of(name: str, replies: tuple[str, ...] = (), question: Question | None = None, seconds: float = 0.0) -> dict:
-    script = SCRIPTS[name]
-    session = Session(Play(make_workflow(name), question or script.question))
-    for i, text in enumerate(replies or script.replies):
-        session.reply(text, 10, 5, seconds * (i + 1))
-    return to_orchestration(Trace.of(session, EnvSpec("arithmetic", name), None))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    with sync_playwright() as play:
-        args = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=args)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def shown(browser, tmp_path) -> Iterator:
-    """Opens views from disk, offline; at the end nothing may have been fetched and nothing complained about."""
-    complaints, fetched = [], []
-    context = browser.new_context(viewport={"width": 1400, "height": 900}, offline=True)
-
-    def show(*views: dict, title: str = "A title") -> Page:
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: fetched.append(request.url))
-        page.goto(write_page(views, tmp_path / "page.html", title).as_uri())
-        return page
-
-    yield show
-    context.close()
-    assert complaints == []
-    assert [url for url in fetched if not url.startswith(("file:", "data:"))] == []
-
-
-def lanes(page: Page) -> list[str]:
-    return page.locator(".labels span").all_inner_texts()
 
 
 def boxes_of(page: Page) -> list[tuple[float, ...]]:
     """x, y and width of each step."""
     boxes = page.locator(".node rect:not(.ring)").all()
     return [tuple(float(box.get_attribute(name)) for name in ("x", "y", "width")) for box in boxes]
-
-
-def where(page: Page) -> str:
-    return page.locator("#where").inner_text()
 
 
 @needs_chromium
@@ -240,18 +190,6 @@ def test_what_the_policy_stops(browser, tmp_path):
     page.close()
 
 
-def big_view(events: int) -> dict:
-    """A swarm of 20 with `events` events, messages between all."""
-    made = [
-        {"id": f"e{i}", "t": float(i // 20), "wave": i // 20, "type": ("message", "return", "tool_call")[i % 3], "agent": f"worker_{i % 20}", "prompt": f"prompt {i} " * 50, "text": f"text {i} " * 50}
-        for i in range(events)
-    ]  # fmt: skip
-    edges = [
-        {"src": f"e{i - back}", "dst": f"e{i}", "type": "message"} for i in range(41, events) for back in (20, 33, 41)
-    ]
-    return view_of("solo") | {"events": made, "edges": edges}
-
-
 @needs_chromium
 def test_five_hundred_events_stay_smooth(shown):
     """A step takes less than a few of the browser's frames, and drawing everything less than a hundred."""
@@ -321,6 +259,29 @@ def test_forks_and_imports_say_so(shown):
     assert "(fork of abcd)" in page.locator("#first option").first.text_content()
     page.select_option("#first", "1")
     assert page.get_by_text("imported, not replayable").is_visible()
+
+
+@needs_chromium
+def test_a_log_without_times_has_an_axis_of_calls(shown, tmp_path):
+    """No seconds anywhere, `-` for the speed-up, and each call in a column of its own."""
+    reply = {"role": "assistant", "content": "No."}
+    record = {"messages": [*WEATHER[:-1], {"role": "ghost"}], "choices": [{"message": WEATHER[-1]}, {"message": reply}]}
+    (view,) = read_transcript(write(tmp_path / "log.jsonl", record))
+    page = shown(view)
+    assert page.locator("text.wave").all_text_contents() == ["call 0", "call 1", "call 2", "call 3"]
+    page.keyboard.press("End")
+    words = page.locator("body").inner_text()
+    assert not re.search(r"\d s\b", words), "no seconds"
+    assert {"wall clock -", "speed up -"} <= set(page.locator(".chips li").all_inner_texts())
+    assert page.locator("#scale").is_hidden()
+    for part in ("no times: the axis counts calls", "Not understood and left out: 1 x message ghost."):
+        assert part in words
+    assert page.locator("#panel dd").first.inner_text() == "3"
+    assert page.locator("#panel h3").all_inner_texts()[-1] == "Alternative 1, not chosen"
+    assert all(x + wide <= after for (x, _, wide), (after, _, _) in itertools.pairwise(boxes_of(page))), (
+        "one after another"
+    )
+    assert shown(view_of("voting", seconds=1.0)).locator("#panel dt", has_text="begins").count() == 1
 
 
 @needs_chromium

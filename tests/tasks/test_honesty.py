@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -18,10 +19,11 @@ from llm_marl_envs.catalog import names
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.task import Task
 from llm_marl_envs.tasks.arithmetic import Arithmetic
+from llm_marl_envs.tasks.mmlu_pro import MMLUPro
 from llm_marl_envs.tools.sandbox import variants
 
 TASKS = names("llm_marl_envs.tasks")
-CODE = ("apps", "humaneval", "humanevalplus", "livecodebench", "mbpp", "mbppplus", "snippets")
+CODE = ("apps", "deepcoder", "humaneval", "humanevalplus", "livecodebench", "mbpp", "mbppplus", "snippets")
 SECONDS = 2.0  # of this process; what other processes do for it has limits of its own on their CPU time,
 PATIENCE = 60.0  # and this is for a grader that waits for ever, on a machine with whatever else to do
 DATA = os.environ.get("LLM_MARL_DATA")
@@ -64,7 +66,7 @@ def graded(task: Task, problem: Problem, reply: str, kind: str = "answer") -> Sc
 def wrongly_scored(task: Task, problem: Problem) -> list[str]:
     """The replies of the list that score above 0; limits on a program's CPU time are short here, so that time counts too."""
     found = []
-    for name, reply in pack(task, problem):
+    for name, reply in pack(problem):
         score = graded(task, problem, reply)
         if score.value != 0.0:
             found.append(
@@ -73,8 +75,14 @@ def wrongly_scored(task: Task, problem: Problem) -> list[str]:
     return found
 
 
+def first_problem(task: Task) -> Problem:
+    return task.problems(task.splits[0])[0]
+
+
 @sizes("count", 1, 3)
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "deepcoder" else n for n in TASKS]
+)  # as apps
 def test_the_pack_is_worth_nothing(name, count, example_dir):
     task = warmed(name, str(example_dir))
     problems = task.problems(task.splits[-1])
@@ -96,7 +104,7 @@ def test_other_kinds_are_graded_without_an_error(name, example_dir):
     task = warmed(name, str(example_dir))
     problem = task.problems(task.splits[-1])[0]
     for kind in ("evidence", "verdict", "nonsense"):
-        for _, reply in pack(task, problem):
+        for _, reply in pack(problem):
             score = graded(task, problem, reply, kind)
             assert 0.0 <= score.value <= 1.0
             assert kind == "evidence" or score.value == 0.0, (kind, reply[:80], score)
@@ -174,23 +182,61 @@ class LastBox(Arithmetic):
         return Score(float(last == str(problem.gold)), "last box")
 
 
+@dataclass(frozen=True)
+class FirstLetter(MMLUPro):
+    """Planted: the first capital that stands alone counts."""
+
+    def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
+        found = re.search(r"\b[A-J]\b", text or "")
+        return Score(float(found is not None and found[0] == problem.gold.letter), "first letter")
+
+
+@dataclass(frozen=True)
+class LastLetter(MMLUPro):
+    """Planted: the official script's last resort, the last capital that stands alone."""
+
+    def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:
+        found = re.findall(r"\b[A-J]\b", (text or "")[-1000:])
+        return Score(float(found[-1:] == [problem.gold.letter]), "last letter")
+
+
 @pytest.mark.parametrize(
     ("task", "caught"),
     [
+        (
+            FirstLetter(),
+            {
+                "two options, bare",
+                "negated, claim",
+                "only thought, box",
+                "wrong, line",
+                "two tags",
+                "named in passing",
+                "if",
+            },
+        ),
+        (LastLetter(), {"two options, box, the right one last", "negated, bare", "claimed and denied", "unclosed"}),
         (Generous(), {"two boxes", "negated", "in a longer one", "unclosed", "every candidate as text"}),
         (LastBox(), {"two boxes, the right one last", "a negated box", "every candidate"}),
     ],
 )
 def test_the_pack_catches_generous_graders(task, caught):
-    problem = task.problems("train")[0]
+    row = dict(MMLUPro.card.examples[0].row)
+    problem = task.read(row, "x/y/0") if isinstance(task, MMLUPro) else task.problems("train")[0]
+    assert problem is not None
     found = {line.split(": ")[1] for line in wrongly_scored(task, problem)}
     assert caught <= found
 
 
 def test_few_items_are_left_out_and_families_are_told_apart(example_dir):
-    assert {family_of(make_task(name, example_dir)) for name in TASKS} == {"mathematics", "retrieval", "code"}
+    assert {family_of(first_problem(make_task(name, example_dir))) for name in TASKS} == {
+        "mathematics",
+        "retrieval",
+        "code",
+        "choice",
+    }
     problem = Problem(Question("x/0", "What is 3 + 4?"), 7)
-    assert len(pack(Arithmetic(), problem)) > 35
-    assert len(pack(Arithmetic(), Problem(Question("x/0", "Is it 7?"), 7))) == len(pack(Arithmetic(), problem)) - 2
+    assert len(pack(problem)) > 35
+    assert len(pack(Problem(Question("x/0", "Is it 7?"), 7))) == len(pack(problem)) - 2
     with pytest.raises(ConfigError):
         make_task("dapo_math", config="de")

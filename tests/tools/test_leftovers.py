@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import itertools
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -19,7 +23,7 @@ from typing import NamedTuple
 import pytest
 from cases import sizes
 
-from llm_marl_envs.tools.sandbox import JobLimits, JobResult, Sandbox, variants
+from llm_marl_envs.tools.sandbox import JobLimits, JobResult, Sandbox, launch, places, runtime, variants
 from llm_marl_envs.tools.sandbox.escapes import PRELUDE, all_escapes
 from llm_marl_envs.tools.sandbox.escapes.suite import Planted, run_suite
 
@@ -212,3 +216,179 @@ def test_findings_do_not_depend_on_the_order(categories):
         forwards = {f.escape.name: f.contained for f in run_suite(box, escapes)}
         backwards = {f.escape.name: f.contained for f in run_suite(box, escapes[::-1])}
     assert forwards == backwards
+
+
+# Folders of killed runs.
+
+KEEPS_ONE = """
+import sys, time
+from llm_marl_envs.tools.sandbox import Sandbox
+box = Sandbox(sys.argv[1], workers=1)
+box.run("pass")
+print("works", flush=True)
+sys.stdin.read()
+print(box.run("print(7)").stdout, end="")
+box.close()
+"""
+
+
+def folders(place: Path) -> set[str]:
+    return {path.name for path in place.glob("llm-marl-server-*")}
+
+
+def test_folders_of_killed_processes_are_swept_and_of_living_ones_are_not(tmp_path):
+    script = (
+        "import runpy, sys\nprint(runpy.run_path(sys.argv[1])['take'](sys.argv[2])[0], flush=True)\nsys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, places.__file__, str(tmp_path)]
+    killed, living = (subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in "ab")
+    empty, full = (Path(run.stdout.readline().strip()) for run in (killed, living))  # type: ignore[union-attr]
+    (full / "file").touch()
+    killed.kill()
+    killed.communicate()
+    assert {empty, full} == set(tmp_path.iterdir()), "nobody has swept yet"
+    mine, lock = places.take(str(tmp_path))
+    assert {full, Path(mine)} == set(tmp_path.iterdir())
+    places.give_back(mine, lock)
+    living.communicate("")
+    places.sweep(str(tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_folders_of_killed_runs_are_swept_and_of_living_ones_are_not(place):
+    others = HERE
+    command = [sys.executable, "-c", KEEPS_ONE]
+    environment = os.environ | {"TMPDIR": str(place)}
+    runs = [
+        subprocess.Popen([*command, variant], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for variant in (others[0], *others)
+    ]
+    for run in runs:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "works\n"
+    assert len(folders(place)) == len(runs)
+    runs[0].kill()
+    runs[0].communicate()
+    assert len(folders(place)) == len(runs), "nobody has swept yet"
+    (place / "llm-marl-server-mine").write_text("a file of that name is nobody's folder")
+    (place / "llm-marl-server-old").mkdir()
+    (place / "llm-marl-server-old" / "full").mkdir()
+    with Sandbox(others[0], workers=1) as box:
+        assert box.run("print(1)").stdout == "1\n"
+        assert len(folders(place)) == len(runs) + 1, "the living, ours, and the file"
+    for run in runs[1:]:
+        assert run.communicate("")[0] == "7\n", "it still works"
+    assert folders(place) == {"llm-marl-server-mine"}
+
+
+def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    made = []
+    mkdtemp = tempfile.mkdtemp
+
+    def make(**named):
+        made.append(mkdtemp(**named))
+        if len(made) == 1:
+            places.sweep(str(tmp_path))
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make)
+    folder, lock = places.take(str(tmp_path))
+    assert [os.path.exists(path) for path in made] == [False, True]
+    places.sweep(str(tmp_path))
+    assert os.path.isdir(folder)
+    places.give_back(folder, lock)
+    assert os.listdir(tmp_path) == []
+
+
+# Limits by user: what one job takes, another still has.
+
+TAKE_ALL = """
+import ctypes, os, threading, time
+libc, timer, made = ctypes.CDLL(None), ctypes.c_int(), 0
+while libc.syscall(ctypes.c_long(107 if os.uname().machine == "aarch64" else 222), 1, None, ctypes.byref(timer)) == 0:
+    made += 1
+threading.stack_size(64 << 10)
+threads = 0
+try:
+    while True:
+        threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
+        threads += 1
+except RuntimeError:
+    pass
+print(made, threads, flush=True)
+time.sleep(@HOLD@)
+os._exit(0)
+"""
+TAKE_SOME = """
+import ctypes, os, threading
+libc, timer = ctypes.CDLL(None), ctypes.c_int()
+number = ctypes.c_long(107 if os.uname().machine == "aarch64" else 222)
+timers = sum(libc.syscall(number, 1, None, ctypes.byref(timer)) == 0 for _ in range(@WANTED@))
+for _ in range(20):
+    threading.Thread(target=int).start()
+print(@WANTED@ - timers)
+"""
+
+
+def beside_a_hog(box: Sandbox, hold: float) -> tuple[set[str], list[int]]:
+    """What jobs lack that run meanwhile, and the timers and threads of a job that takes all that a user may have."""
+    with ThreadPoolExecutor(1) as pool:
+        hog = pool.submit(box.run, TAKE_ALL.replace("@HOLD@", str(hold)), "", JobLimits(cpu_s=10.0, memory_mb=256))
+        said, wanted = set(), 10
+        while not hog.done():
+            said.add(box.run(TAKE_SOME.replace("@WANTED@", str(wanted))).stdout)
+            wanted = min(wanted + 5, 60)  # more than the one before gave back
+    return said, [int(word) for word in hog.result().stdout.split()]
+
+
+NATIVE = [name for name in HERE if name != "wasm"]
+
+
+@pytest.mark.skipif(not NATIVE, reason=f"no fork server works here: {variants()}")
+def test_one_job_does_not_starve_another():
+    with Sandbox(NATIVE[0], workers=2) as box:
+        said, (timers, threads) = beside_a_hog(box, 0.4)
+    assert timers <= 64
+    assert threads < 300
+    assert said == {"0\n"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give each server a user of its own")
+@pytest.mark.parametrize("variant", HERE)
+def test_each_server_has_a_user_of_its_own(variant):
+    with Sandbox(variant, workers=2) as box:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(box.run, ["import time; time.sleep(1)"] * 2))
+        users: dict[int, set[int]] = {}
+        for server in box._servers:
+            status = Path(f"/proc/{server.process.pid}/status").read_text()
+            users[server.process.pid] = {int(uid) for uid in status.partition("Uid:")[2].split("\n")[0].split()}
+    assert len(users) == 2
+    assert [len(uids) for uids in users.values()] == [1, 1], "real, effective, saved: it cannot come back"
+    assert len(set.union(*users.values()) - {0, 65534}) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or not NATIVE, reason="only root can give each server a user of its own")
+def test_without_users_of_their_own_one_job_starves_another(tmp_path, monkeypatch):
+    """The planted fault, twice: without the limit on queued signals the users alone keep jobs apart; without both, nothing does."""
+    variant = importlib.import_module(f"llm_marl_envs.tools.sandbox.{NATIVE[0]}")
+    real, folder = runtime.runtime(False), tmp_path / "inside"
+    shutil.copytree(runtime.INSIDE, folder)
+    with open(folder / "job.py", "a") as file:
+        file.write("\nFIXED.pop(resource.RLIMIT_SIGPENDING)\n")
+    binds = tuple((str(folder) if source == str(runtime.INSIDE) else source, inside) for source, inside in real.binds)
+    monkeypatch.setattr(variant, "runtime", lambda numpy: replace(real, binds=binds))
+    with Sandbox(NATIVE[0], workers=2) as box:
+        said, (timers, _) = beside_a_hog(box, 4.0)
+    assert timers > 1000
+    assert said == {"0\n"}
+    text = (folder / "launch.py").read_text()
+    assert "int(uid) + os.getpid()" in text
+    (folder / "launch.py").write_text(text.replace("int(uid) + os.getpid()", "int(uid)"))
+    monkeypatch.setattr(launch, "INSIDE", folder)
+    with Sandbox(NATIVE[0], workers=2) as box:
+        said, hog = beside_a_hog(box, 4.0)
+    assert said - {"0\n"}, hog

@@ -178,6 +178,30 @@ def test_who_uses_too_much_in_a_talk(box):
     assert box.examine("def f(): return 1", "while True: f()", SOON).status == "cpu"
 
 
+def test_files_of_ones_own_can_be_locked_sent_and_copied(native):
+    """What the filter answers without doing it, or refuses, has no effect on ordinary programs."""
+    program = """
+import fcntl, shutil, socket, sqlite3
+with sqlite3.connect("a.db") as base:
+    base.execute("create table t (x)")
+    base.executemany("insert into t values (?)", [(1,), (2,)])
+print(sqlite3.connect("a.db").execute("select sum(x) from t").fetchone()[0])
+with open("a.txt", "w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    file.write("text")
+print(open(shutil.copyfile("a.txt", "b.txt")).read(), open(shutil.copy("a.txt", "c.txt")).read())
+left, right = socket.socketpair()
+left.sendall(b"bytes")
+print(right.recv(5, socket.MSG_WAITALL))
+import asyncio, ctypes, decimal
+from concurrent.futures import ThreadPoolExecutor
+print(list(ThreadPoolExecutor(4).map(abs, [-1, -2])), asyncio.run(asyncio.sleep(0, 3)), decimal.Decimal(2).sqrt() > 1)
+"""
+    run = native.run(program, limits=ENOUGH)
+    assert (run.status, run.stdout) == ("ok", "3\ntext text\nb'bytes'\n[1, 2] 3 True\n"), run
+
+
 def test_jobs_share_nothing(box):
     box.run("import math; math.pi = 3; import builtins; builtins.print = None; open('left', 'w').write('x')")
     run = box.run("import math, os; print(math.pi, os.path.exists('left'))")

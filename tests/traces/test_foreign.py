@@ -249,11 +249,11 @@ def test_traces_with_more_than_the_budget_are_refused():
     )
 
 
-def measured(path: Path) -> tuple[int, list[str], float, int]:
+def measured(path: Path, **given: int) -> tuple[int, list[str], float, int]:
     """(traces, complaints, CPU seconds, more kB of memory) of reading a file."""
     bad: list[str] = []
     began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    count = sum(1 for _ in read_traces(path, lambda error: bad.append(str(error))))
+    count = sum(1 for _ in read_traces(path, lambda error: bad.append(str(error)), **given))
     return count, bad, time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
 
@@ -270,14 +270,13 @@ def test_a_gzip_of_newlines_is_streamed(tmp_path, mb):
     assert kb < 100_000
 
 
-def test_a_line_without_an_end_is_one_complaint(tmp_path, monkeypatch):
-    monkeypatch.setattr("llm_marl_envs.traces.files.LONGEST_LINE", 3 << 20)
+def test_a_line_without_an_end_is_one_complaint(tmp_path):
     path = tmp_path / "long.jsonl.gz"
     with gzip.open(path, "wb") as file:
         for _ in range(64):
             file.write(b"x" * (1 << 20))
         file.write(b"\n" + solo().to_json().encode() + b"\n")
-    count, bad, _, kb = measured(path)
+    count, bad, _, kb = measured(path, memory_mb=9)
     assert count == 1
     assert len(bad) == 1
     assert "line 1: longer than" in bad[0]

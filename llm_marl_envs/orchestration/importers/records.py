@@ -1,219 +1,129 @@
-"""The common part of the transcript readers: records from files, steps of agents, and the orchestration data made from them."""
+"""What the transcript readers share: records from files, what was not understood, and texts, times and tokens in records."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-from hashlib import blake2b
+from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from llm_marl_envs.errors import TranscriptError
-from llm_marl_envs.graph import Costs, EdgeType, EventType, Graph, GraphEvent
-from llm_marl_envs.orchestration.metrics import metrics_of
-from llm_marl_envs.orchestration.schema import View, view_of
 
-USER = "user"
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, OverflowError)
+KINDS = 40  # kinds of what is not understood that are told apart; the rest are counted together
+READ = ("prompt_tokens", "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+WRITTEN = ("completion_tokens", "output_tokens")
+
+
+class Skipped(Counter[str]):
+    """What was not understood: how many of each kind."""
+
+    def note(self, what: str, kind: object = "", times: int = 1) -> None:
+        """One more of a kind, for example `record telemetry`. `kind` comes from the file and may be anything."""
+        name = f"{what} {kind if isinstance(kind, str) else type(kind).__name__}".strip()[:60]
+        self[name if name in self or len(self) < KINDS else "other kinds"] += times
+
+
+class Names(dict[str, str]):
+    """The agents of a session: id -> name."""
+
+    def __init__(self, main: str) -> None:
+        super().__init__({main: "main"})
+        self.roles: Counter[str] = Counter()
+
+    def meet(self, agent: str, role: str) -> str:
+        """An agent's name: the one it has, or a new one made of its role."""
+        if agent not in self:
+            role = re.sub(r"[^A-Za-z0-9-]+", "-", role)[:40].strip("-") or "agent"
+            self[agent] = f"{role}_{self.roles[role]}"
+            self.roles[role] += 1
+        return self[agent]
+
+
+@dataclass(slots=True)
+class Together:
+    """What files that are read together share, so that nothing is counted twice, or looked for twice.
+
+    files: all of them. seen: digests of records, and the file that has them first. parts: files that were read with a session.
+    beside: what the files of a folder say of themselves.
+    """
+
+    files: frozenset[Path] = frozenset()
+    seen: dict[bytes, Path] = field(default_factory=dict)
+    parts: set[Path] = field(default_factory=set)
+    beside: dict[Path, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class TranscriptFile:
-    """A transcript file: its JSON records, and the number of lines that are not JSON."""
+    """A transcript file: its JSON records, what of it is no JSON, and how many records another file had before."""
 
     path: Path
     records: list[Any]
-    skipped: int = 0
+    skipped: Skipped = field(default_factory=Skipped)
+    repeated: int = 0
 
 
 def read_source(path: Path) -> TranscriptFile:
-    """The records of a JSON or JSON-lines file. Lines that are not JSON, including a torn last line, are counted. Raises
-    TranscriptError if the file cannot be read or contains no JSON at all."""
+    """The records of a JSON or JSON-lines file, or of a recorded event stream (`data: {...}`). Lines that are not JSON, including
+    a torn last line, are counted. Raises TranscriptError if the file cannot be read or contains no JSON at all."""
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device may never end
+            raise TranscriptError(f"cannot read {path}: not a regular file. Expected a transcript file or a folder.")
         text = path.read_text("utf-8-sig", errors="replace")
     except OSError as bad:
         raise TranscriptError(
             f"cannot read {path}: {bad.strerror or bad}. Expected a transcript file or a folder."
         ) from None
     try:
-        whole = json.loads(text)
+        whole = load(text)
         return TranscriptFile(path, whole if isinstance(whole, list) else [whole])
     except (ValueError, RecursionError):
         pass
     source = TranscriptFile(path, [])
-    for line in text.split("\n"):  # not splitlines(): JSON may hold U+2028, U+2029 and U+0085
-        if line.strip():
-            try:
-                source.records.append(json.loads(line))
-            except (ValueError, RecursionError):
-                source.skipped += 1
+    for line in lines_of(text):
+        try:
+            source.records.append(load(line))
+        except (ValueError, RecursionError):
+            source.skipped.note("line that is not JSON")
     if not source.records:
         raise TranscriptError(f"{path} contains no JSON: expected one JSON value, or one object per line")
     return source
 
 
-@dataclass(slots=True)
-class Step:
-    """One action of an agent. say: its words. human: a person's words to it. call and result: of a tool, paired by `key`. spawn:
-    it starts the agent `to`, and `text` is the task. done: the agent `to` returns its result to it.
-    """
-
-    kind: Literal["say", "human", "call", "result", "spawn", "done"]
-    agent: str
-    text: str = ""
-    time: float | None = None  # seconds; the end of the step
-    tool: str = ""
-    args: Any = None
-    key: str = ""
-    to: str = ""
-    tokens: tuple[int, int] = (0, 0)  # read and written
-    heard_by: tuple[str, ...] = field(default=())  # agents of the same conversation
-    place: int = 0  # in the log, for logs without times
+def lines_of(text: str) -> Iterator[str]:
+    """The lines that should be JSON; of an event stream, what follows `data:`."""
+    lines = [line.strip() for line in text.split("\n")]  # not splitlines(): JSON may hold U+2028, U+2029 and U+0085
+    stream = any(line.startswith("data:") for line in lines)
+    for line in lines:
+        if stream and line.startswith(("event:", "id:", "retry:", ":")):
+            continue
+        line = line.removeprefix("data:").strip() if stream else line
+        if line and line != "[DONE]":
+            yield line
 
 
-def imported(steps: Iterable[Step], *, id: str, system: str, layout: str, skipped: int = 0) -> View | None:
-    """The orchestration data of an episode; None if nothing happened in it.
-
-    Steps are taken in the order of their times, or in file order if there are none. A step begins when the last step that its
-    agent waited for ended, so a model's reply lasts from the end of its prompt to its own end.
-    """
-    steps = list(steps)
-    if not steps:
-        return None
-    graph = _Episode(_timed(steps)).graph(steps)
-    topology = "centralized" if any(step.kind == "spawn" for step in steps) else "unknown"
-    view = view_of(graph, trace_id="", task_id=id, system=system, topology=topology)
-    asked = next((step.text for step in steps if step.kind == "human"), "")
-    view["events"][0] |= {"imported": True, "layout": layout} | ({"question": asked} if asked else {})
-    view["trace_id"] = blake2b(json.dumps([layout, id, view["events"]]).encode(), digest_size=8).hexdigest()
-    view["metrics"] = metrics_of(graph) | {"records_skipped": float(skipped)}
-    return view
+def load(text: str) -> Any:
+    """JSON, in which NaN and the infinities are texts, for no JSON may hold them. Raises ValueError or RecursionError."""
+    return json.loads(text, parse_constant=str, parse_float=_finite)
 
 
-def _timed(steps: list[Step]) -> list[Step]:
-    """The steps by time, if there are times: a step without one gets the time of the step before it."""
-    latest = next((step.time for step in steps if step.time is not None), None)
-    if latest is None:
-        return sorted(steps, key=lambda step: step.place)
-    for step in steps:
-        latest = step.time = latest if step.time is None else step.time
-    return sorted(steps, key=lambda step: step.time or 0.0)
-
-
-class _Episode:
-    """Events and edges as they grow; places are indices into `events`."""
-
-    def __init__(self, steps: list[Step]):
-        self.events: list[GraphEvent] = []
-        self.edges: dict[tuple[int, int], EdgeType] = {}
-        self.ends: list[float] = []
-        self.timed = steps[0].time is not None
-        self.zero = steps[0].time or 0.0
-        self.latest: dict[str, int] = {}
-        self.inbox: dict[str, list[tuple[int, EdgeType]]] = {}  # agent -> what its next step comes from, and how
-        self.calls: dict[tuple[str, str], int] = {}
-        for step in steps:
-            getattr(self, f"_{step.kind}")(step)
-
-    def add(self, kind: EventType, agent: str, step: Step, *, lasts: bool = False) -> int:
-        """An event of `agent`, after what waits in its inbox."""
-        place = len(self.events)
-        now = (step.time or 0.0) - self.zero if self.timed else float(place)
-        causes = self.inbox.pop(agent, [])
-        if not causes and agent in self.latest:
-            causes.append((self.latest[agent], "causal"))
-        begins = max((self.ends[source] for source, _ in causes), default=now) if lasts and self.timed else now
-        begins = min(begins, now)
-        event = GraphEvent(
-            place, kind, agent, begins, now - begins,
-            tool=step.tool, args=step.args or None, text=step.text or None,
-            prompt_tokens=step.tokens[0], reply_tokens=step.tokens[1],
-        )  # fmt: skip
-        self.events.append(event)
-        self.ends.append(now)
-        for source, how in causes:
-            self.edges[source, place] = how
-        self.latest[agent] = place
-        return place
-
-    def _say(self, step: Step) -> None:
-        place = self.add("message", step.agent, step, lasts=True)
-        self._tell(place, step)
-
-    def _human(self, step: Step) -> None:
-        if step.agent in self.latest:  # a person speaks after the agent's last event
-            self.inbox[USER] = [(self.latest[step.agent], "causal")]
-        place = self.add("human_intervention" if self.events else "message", USER, step)
-        self.events[place].to = step.agent
-        self.inbox.setdefault(step.agent, []).append((place, "message"))
-
-    def _tell(self, place: int, step: Step) -> None:
-        for agent in step.heard_by:
-            if agent != step.agent:
-                self.inbox.setdefault(agent, []).append((place, "message"))
-
-    def _call(self, step: Step) -> None:
-        before = self.latest.get(step.agent)
-        place = self.add("tool_call", step.agent, step, lasts=any(step.tokens))
-        if before is not None and (before, place) in self.edges and self.events[before].type != "tool_result":
-            self.edges[before, place] = "tool_dependency"
-        self.calls[step.agent, step.key] = place
-
-    def _result(self, step: Step) -> None:
-        call = self.calls.pop((step.agent, step.key), None)
-        if call is None:
-            place = self.add("tool_result", step.agent, step)
-        else:
-            step.tool = step.tool or self.events[call].tool
-            waiting = self.inbox.pop(step.agent, None)
-            self.inbox[step.agent] = [(call, "tool_dependency")]
-            place = self.add("tool_result", step.agent, step)
-            if waiting:
-                self.inbox[step.agent] = waiting
-            if self.timed:  # from when the model began to write the call to when the tool was done
-                self.events[call].seconds = max(0.0, self.ends[place] - self.events[call].t)
-        self.inbox.setdefault(step.agent, []).append((place, "tool_dependency"))
-
-    def _spawn(self, step: Step) -> None:
-        before = self.latest.get(step.agent)
-        place = self.add("spawn", step.agent, step)
-        self.events[place].origin, self.events[place].to = step.agent, step.to
-        if before is not None and (before, place) in self.edges:
-            self.edges[before, place] = "spawn"
-        self.inbox.setdefault(step.to, []).append((place, "causal"))
-
-    def _done(self, step: Step) -> None:
-        """The agent's last message is its result; if the agent has no log, the result is added as its message."""
-        last = self.latest.get(step.to)
-        if last is None or self.events[last].type != "message":
-            last = self.add("return", step.to, step, lasts=True)
-        self.events[last].type = "return"
-        self.events[last].to = step.agent
-        self.inbox.setdefault(step.agent, []).append((last, "return"))
-        place = len(self.events)
-        end = max(self.ends[last], (step.time or 0.0) - self.zero) if self.timed else float(place)
-        self.events.append(GraphEvent(place, "despawn", step.agent, end, origin=step.agent, to=step.to))
-        self.ends.append(end)
-        self.edges[last, place] = "causal"
-
-    def graph(self, steps: Sequence[Step]) -> Graph:
-        costs = Costs(
-            tokens=sum(event.tokens for event in self.events),
-            calls=sum(step.kind == "say" or any(step.tokens) for step in steps),
-            tool_calls=sum(event.type == "tool_call" for event in self.events),
-            messages=sum(event.type == "message" for event in self.events),
-            wall_s=max(event.t + event.seconds for event in self.events) if self.timed else 0.0,
-        )
-        return Graph.of(self.events, self.edges, costs)
+def _finite(digits: str) -> float | str:
+    number = float(digits)
+    return number if isfinite(number) else digits
 
 
 def seconds_of(value: Any) -> float | None:
-    """A time stamp (ISO 8601, or seconds or milliseconds since 1970) in seconds; None if it is not a time stamp."""
+    """A time stamp (ISO 8601, UTC if it names no zone, or seconds or milliseconds since 1970) in seconds; None if it is not one."""
     if isinstance(value, str):
         try:
-            return datetime.fromisoformat(value).timestamp()
+            time = datetime.fromisoformat(value)
+            return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
             return None
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e14:
@@ -234,24 +144,48 @@ def text_of(content: Any) -> str:
         if isinstance(part, str):
             parts.append(part)
         elif isinstance(part, dict):
-            inside = part.get("text", part.get("content", part.get("refusal")))
+            inside = next((part[name] for name in ("text", "content", "refusal") if part.get(name) is not None), None)
             parts.append(text_of(inside) if inside is not None else f"[{part.get('type', 'part')}]")
     return "\n".join(part for part in parts if part)
 
 
+def tokens_of(usage: Any, skipped: Skipped) -> tuple[int, int]:
+    """Tokens read and written of one reply. Anthropic reports what its cache read and wrote beside `input_tokens`, so it is added;
+    OpenAI's `cached_tokens` and `reasoning_tokens` are parts of the other counts, so they are not."""
+    if usage is None:
+        return 0, 0
+    if not isinstance(usage, dict) or any(
+        not _is_count(n) for name, n in usage.items() if name in READ + WRITTEN and n is not None
+    ):
+        skipped.note("ill-typed field usage")
+    read, cached = count(usage, *READ[:2]), count(usage, *READ[2:])
+    if count(usage, READ[0]) and count(usage, READ[1]):  # two names of one number
+        read = count(usage, READ[0])
+    written = count(usage, WRITTEN[0]) or count(usage, WRITTEN[1])
+    return read + cached, written
+
+
 def count(usage: Any, *names: str) -> int:
-    """The sum of the named counts of a usage record; missing ones count 0."""
+    """The sum of the named counts of a usage record; missing and impossible ones count 0."""
     if not isinstance(usage, dict):
         return 0
-    found = (usage.get(name) for name in names)
-    return sum(int(n) for n in found if isinstance(n, (int, float)) and not isinstance(n, bool) and 0 <= n < 1e15)
+    return sum(int(usage[name]) for name in names if _is_count(usage.get(name)))
+
+
+def _is_count(n: Any) -> bool:
+    return isinstance(n, (int, float)) and not isinstance(n, bool) and 0 <= n < 1e15
 
 
 def parsed(text: Any) -> Any:
     """A tool's arguments: JSON in a string is parsed."""
     if isinstance(text, str):
         try:
-            return json.loads(text)
+            return load(text)
         except (ValueError, RecursionError):
             return {"text": text}
     return text
+
+
+def name_of(value: Any) -> str | None:
+    """A text that is not empty, or None."""
+    return value if isinstance(value, str) and value else None

@@ -25,7 +25,8 @@ def page_of(views: Sequence[Mapping[str, Any]], title: str = "Orchestration trac
     if not views:
         raise TraceError("nothing to show: expected at least one episode")
     here = files("llm_marl_envs.orchestration.page")
-    style, script = (here.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+    style, reading, drawing = (here.joinpath(name).read_text("utf-8") for name in ("page.css", "views.js", "page.js"))
+    script = reading + drawing
     plain = json.loads(json.dumps(list(views)), parse_constant=lambda _: None)  # NaN is no JSON
     data = json.dumps(plain).replace("<", "\\u003c").replace(">", "\\u003e")
     return Template(here.joinpath("template.html").read_text("utf-8")).substitute(

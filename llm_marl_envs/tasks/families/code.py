@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
+from llm_marl_envs.allowance import grant, unmetered
 from llm_marl_envs.errors import DataError, ToolFailed
 from llm_marl_envs.grading.programs import put_ahead, same_output
 from llm_marl_envs.reading import find_program
@@ -82,7 +83,10 @@ def grade_program(checks: Checks, text: str | None, kind: str, cpu_s: float, num
     box, limits = shared(numpy=numpy), JobLimits(cpu_s=cpu_s)
     for number, check in enumerate(checks.graded, 1):
         status, fault = tried(box, put_ahead(checks.ahead, program), check, limits)
-        if status in ("cpu", "memory") and (more := _needed(checks, number - 1, limits, numpy)) != limits:
+        with unmetered():
+            more = _needed(checks, check, limits, numpy) if status in ("cpu", "memory", "budget") else limits
+        if more != limits:
+            grant((checks, number), more.cpu_s, more.memory_mb)
             _, fault = tried(box, put_ahead(checks.ahead, program), check, more)
         if fault is not None:
             return Score(0.0, f"test {number} of {len(checks.graded)}: {fault}", program)
@@ -93,12 +97,14 @@ FACTOR = 4  # times what the reference needs, as in EvalPlus (Liu et al. 2023, a
 _AMPLE = JobLimits(cpu_s=60.0, memory_mb=4096)
 
 
-@functools.lru_cache(maxsize=4096)
-def _needed(checks: Checks, number: int, limits: JobLimits, numpy: bool) -> JobLimits:
+def _needed(checks: Checks, check: Check, limits: JobLimits, numpy: bool) -> JobLimits:
     """The limits of a check, from what the reference needs for it; `limits` where there is none, or it needs no more."""
-    if not checks.reference:
-        return limits
-    box, check, program = shared(numpy=numpy), checks.graded[number], put_ahead(checks.ahead, checks.reference)
+    return _measured(put_ahead(checks.ahead, checks.reference), check, limits, numpy) if checks.reference else limits
+
+
+@functools.lru_cache(maxsize=4096)
+def _measured(program: str, check: Check, limits: JobLimits, numpy: bool) -> JobLimits:
+    box = shared(numpy=numpy)
     tight = replace(_AMPLE, memory_mb=limits.memory_mb)
     status, _, cpu_s = _run(box, program, check, tight)
     memory_mb = limits.memory_mb
@@ -149,6 +155,7 @@ def _ended(run: JobResult, limits: JobLimits) -> str:
         "memory": f"it needs more than {limits.memory_mb} MB of memory",
         "output": f"it writes more than {limits.output_kb} kB",
         "signal": "it was ended by a signal",
+        "budget": "it takes more than is left of its verification's budget",
     }[run.status]
 
 

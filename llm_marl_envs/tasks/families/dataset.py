@@ -82,8 +82,8 @@ class DatasetTask:
 
 @functools.lru_cache(maxsize=64)
 def _problems(task: DatasetTask, shared: str | None, split: str) -> tuple[tuple[Problem, ...], Mapping[str, str]]:
-    if split not in task.card.splits:
-        raise UnknownName(f"split of {task.card.source.name}", split, task.card.splits)
+    if split not in task.splits:
+        raise UnknownName(f"split of {task.card.source.name}", split, task.splits)
     ids = (f"{task.card.source.name}/{split}/{i}" for i in itertools.count())
     read = {id: task.read(row, id) for row, id in zip(task.rows(split), ids, strict=False)}
     return (

@@ -18,8 +18,10 @@ import queue
 import threading
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 
+from llm_marl_envs.allowance import left, memory_mb, spend
 from llm_marl_envs.errors import ConfigError, ToolFailed, UnknownName
 from llm_marl_envs.tools.sandbox.jobs import JobLimits, JobResult, Part
 from llm_marl_envs.tools.sandbox.server import Server, ServerLost
@@ -27,6 +29,7 @@ from llm_marl_envs.tools.sandbox.server import Server, ServerLost
 __all__ = ["JobLimits", "JobResult", "Sandbox", "SandboxUnavailable", "shared", "variants"]
 
 ORDER = ("bubblewrap", "namespaces", "wasm")
+JOB_S = 0.01  # CPU seconds of ours for a job
 ATTEMPTS = 8  # a job is played again when its server is lost; more often, and it is the job that kills servers
 
 
@@ -83,6 +86,15 @@ class Sandbox:
     def _play(self, parts: tuple[Part, ...], limits: JobLimits) -> JobResult:
         if limits.files_mb > self.files_mb:
             raise ConfigError(f"this sandbox has a work folder of {self.files_mb} MB; got files_mb={limits.files_mb}")
+        if left() <= 0:
+            return JobResult("budget", "", "", 0.0)
+        allowed = replace(limits, cpu_s=min(limits.cpu_s, left()), memory_mb=min(limits.memory_mb, memory_mb()))
+        run, took_s = self._played(parts, allowed)
+        spend(took_s + JOB_S)
+        return run._replace(status="budget") if allowed != limits and run.status in ("cpu", "wall", "memory") else run
+
+    def _played(self, parts: tuple[Part, ...], limits: JobLimits) -> tuple[JobResult, float]:
+        """The result, and the CPU seconds of all processes of the job."""
         server, reason = self._idle.get(), ""
         try:
             if self._closed:
@@ -91,9 +103,10 @@ class Sandbox:
                 try:
                     server = server or self._start()
                     run, goes_on = server.play(parts, limits)
+                    took_s = server.took_s
                     if not goes_on:
                         server = self._end(server)
-                    return run
+                    return run, took_s
                 except ServerLost as lost:
                     reason, server = str(lost), self._end(server)
                     if self._left:

@@ -24,8 +24,9 @@ def missing() -> str | None:
     return None if shutil.which("bwrap") else f"bwrap is not there: {INSTALL}"
 
 
-def start(control: int, numpy: bool, files_mb: int, stage: str) -> subprocess.Popen[bytes]:
-    """Start a server that talks on the descriptor `control`; `stage` is an empty folder for mounts that only it sees."""
+def start(control: int, numpy: bool, files_mb: int, stage: str, prefix: list[str]) -> subprocess.Popen[bytes]:
+    """Start a server that talks on the descriptor `control`; `stage` is an empty folder for mounts that only it sees; the
+    command begins with `prefix`."""
     bwrap = shutil.which("bwrap")
     assert bwrap is not None
     python = runtime(numpy)
@@ -57,4 +58,4 @@ def start(control: int, numpy: bool, files_mb: int, stage: str) -> subprocess.Po
             arguments += ["--setenv", name, value]
         return arguments + python.command(control, True, numpy)
 
-    return as_nobody(command, python, control, stage)
+    return as_nobody(command, python, control, stage, prefix)

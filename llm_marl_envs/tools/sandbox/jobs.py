@@ -35,7 +35,7 @@ class JobLimits:
 
 class JobResult(NamedTuple):
     """The result of a job. `status`: ok (ended by itself, exit code 0), error, cpu, wall, memory, output (a limit was
-    passed), signal, and failed (a test raised; `stderr` says which)."""
+    passed), signal, failed (a test raised; `stderr` says which), and budget (what is left of an `Allowance` did not do)."""
 
     status: str
     stdout: str

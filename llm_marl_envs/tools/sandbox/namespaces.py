@@ -26,8 +26,9 @@ def missing() -> str | None:
     return None
 
 
-def start(control: int, numpy: bool, files_mb: int, stage: str) -> subprocess.Popen[bytes]:
-    """Start a server that talks on the descriptor `control`; `stage` is an empty folder for mounts that only it sees."""
+def start(control: int, numpy: bool, files_mb: int, stage: str, prefix: list[str]) -> subprocess.Popen[bytes]:
+    """Start a server that talks on the descriptor `control`; `stage` is an empty folder for mounts that only it sees; the
+    command begins with `prefix`."""
     python = runtime(numpy)
 
     def command(place: dict[str, str]) -> list[str]:
@@ -51,4 +52,4 @@ def start(control: int, numpy: bool, files_mb: int, stage: str) -> subprocess.Po
             json.dumps(plan),
         ]
 
-    return as_nobody(command, python, control, stage)
+    return as_nobody(command, python, control, stage, prefix)

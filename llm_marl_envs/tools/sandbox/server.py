@@ -6,14 +6,15 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import tempfile
 import time
 from types import ModuleType
+from typing import Any
 
 from llm_marl_envs.errors import ToolFailed
+from llm_marl_envs.tools.sandbox import cgroup, places
 from llm_marl_envs.tools.sandbox.jobs import BASE_MB, NUMPY_MB, Ended, JobLimits, JobResult, Part, memory_file, run_of
 
 START_S = 30.0  # the longest a start may take
@@ -30,14 +31,16 @@ class Server:
 
     def __init__(self, variant: ModuleType, numpy: bool, files_mb: int):
         self.numpy, self.files_mb = numpy, files_mb
-        self.stage = tempfile.mkdtemp(prefix="llm-marl-sandbox-")
-        os.chmod(self.stage, 0o755)
+        self.took_s = 0.0  # CPU seconds of the last job, all its processes
+        self.stage, self._lock = places.take(tempfile.gettempdir())
+        self.group = _group()
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self.process = variant.start(theirs.fileno(), numpy, files_mb, self.stage)
+            prefix = self.group.join() if self.group else []
+            self.process = variant.start(theirs.fileno(), numpy, files_mb, self.stage, prefix)
         except BaseException:
             self.control.close()
-            shutil.rmtree(self.stage, ignore_errors=True)
+            self._clear()
             raise
         finally:
             theirs.close()
@@ -56,25 +59,36 @@ class Server:
         try:
             for part in parts:
                 fds += [memory_file(part.text), memory_file(part.stdin), memory_file(), memory_file()]
-            wanted = json.dumps({"wall_s": limits.wall, "parts": [self._part(part, limits) for part in parts]}).encode()
+            wanted = {"wall_s": limits.wall, "parts": [self._part(part, limits) for part in parts]}
+            if self.group:
+                self.group.limit(_most(wanted["parts"]))
             try:
-                socket.send_fds(self.control, [wanted], fds)
+                socket.send_fds(self.control, [json.dumps(wanted).encode()], fds)
             except OSError as bad:
                 raise ServerLost(str(bad)) from None
-            answer = json.loads(self._answer(limits.wall + GRACE_S))
+            try:
+                answer = json.loads(self._answer(limits.wall + GRACE_S))
+            except ServerLost:
+                if self.group and self.group.starved():
+                    return JobResult("memory", "", "", 0.0), False
+                raise
             cap = (limits.output_kb << 10) + 1
             ends = [
                 Ended(code, cpu_s, os.pread(fds[4 * i + 2], cap, 0), os.pread(fds[4 * i + 3], cap, 0))
                 for i, (code, cpu_s, _) in enumerate(answer["ends"])
             ]
+            self.took_s = sum(end.cpu_s for end in ends)
         finally:
             for fd in fds:
                 os.close(fd)
         if answer["why"] == "gone":
             raise ServerLost("it took us for gone")
-        return run_of(parts, ends, answer["why"], limits), not answer["last"]
+        run = run_of(parts, ends, answer["why"], limits)
+        if run.status != "ok" and self.group and self.group.starved():
+            run = run._replace(status="memory")
+        return run, not answer["last"]
 
-    def _part(self, part: Part, limits: JobLimits) -> dict[str, object]:
+    def _part(self, part: Part, limits: JobLimits) -> dict[str, Any]:
         return {
             "role": part.role,
             "cpu_s": limits.cpu_s,
@@ -114,5 +128,24 @@ class Server:
         if self.process.stderr:
             self.process.stderr.close()
         self.process.wait()
-        shutil.rmtree(self.stage, ignore_errors=True)
+        self._clear()
         return said.decode("utf-8", "replace")
+
+    def _clear(self) -> None:
+        if self.group:
+            self.group.close()
+        places.give_back(self.stage, self._lock)
+
+
+def _group() -> cgroup.Cgroup | None:
+    """A cgroup for a server, where one can be made."""
+    parent, _ = cgroup.home()
+    try:
+        return parent and cgroup.Cgroup(parent, 2 * THREADS)
+    except OSError:
+        return None
+
+
+def _most(parts: list[dict[str, Any]]) -> int:
+    """Bytes that a job may have: each part's address space, and its four files; the work folder counts as one more."""
+    return sum(part["memory"] + 4 * part["file_bytes"] for part in parts) + parts[0]["file_bytes"]

@@ -12,10 +12,11 @@ def missing() -> str | None:
     return None
 
 
-def start(control: int, numpy: bool, files_mb: int, stage: str) -> subprocess.Popen[bytes]:
+def start(control: int, numpy: bool, files_mb: int, stage: str, prefix: list[str]) -> subprocess.Popen[bytes]:
     python = runtime(numpy)
     sites = list(dict.fromkeys(os.path.dirname(source) for source, inside in python.binds if inside.startswith(SITE)))
     command = [
+        *prefix,
         python.executable,
         "-S",
         "-s",

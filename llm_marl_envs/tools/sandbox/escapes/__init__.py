@@ -19,10 +19,13 @@ MODULES = (
     "processes",
     "signals",
     "resources",
+    "held",
     "kernel",
     "secrets",
     "verdicts",
     "results",
+    "tricks",
+    "talk",
 )
 SMALL = JobLimits(cpu_s=2.0, wall_s=4.0, memory_mb=128, output_kb=64)
 SHORT = JobLimits(cpu_s=1.0, wall_s=1.5, memory_mb=128, output_kb=64)
@@ -37,7 +40,8 @@ class Escape:
     With `tests` it is examined, and must then not be "ok" unless `ends` says so; otherwise it is run. `before` is a job
     played just before it in the same sandbox. `@NAME@` in these texts stands for what the suite has planted (see
     `suite.Planted`), and `PRELUDE` is put before `program` and `before`. `dangerous`: it would harm a machine without a
-    sandbox. `slow`: it takes a second or more although it is contained.
+    sandbox. `slow`: for the long runs only, because it
+    takes a second or more although it is contained, or is much like another.
     """
 
     category: str
@@ -101,7 +105,8 @@ X86 = dict(mmap=9, shmget=29, shmat=30, dup=32, clone=56, fork=57, vfork=58, exe
     process_vm_writev=311, kcmp=312, finit_module=313, seccomp=317, memfd_create=319, kexec_file_load=320, bpf=321,
     execveat=322, userfaultfd=323, pkey_alloc=330, pidfd_send_signal=424, io_uring_setup=425, open_tree=428,
     move_mount=429, fsopen=430, fsmount=432, fspick=433, pidfd_open=434, clone3=435, openat2=437, pidfd_getfd=438,
-    process_madvise=440, mount_setattr=442, landlock_create=444, memfd_secret=447, process_mrelease=448, lsm_set=460)
+    process_madvise=440, mount_setattr=442, landlock_create=444, memfd_secret=447, process_mrelease=448, lsm_set=460,
+    close_range=436, splice=275, tee=276, sendfile=40, sendmmsg=307)
 ARM = dict(mmap=222, shmget=194, shmat=196, dup=23, clone=220, execve=221, kill=129, semget=190, msgget=186, syslog=116,
     ptrace=117, setuid=146, personality=92, setpriority=140, pivot_root=41, prctl=167, chroot=51, acct=89,
     settimeofday=170, mount=40, umount=39, swapon=224, reboot=142, sethostname=161, setdomainname=162, init_module=105,
@@ -112,7 +117,8 @@ ARM = dict(mmap=222, shmget=194, shmat=196, dup=23, clone=220, execve=221, kill=
     seccomp=277, memfd_create=279, kexec_file_load=294, bpf=280, execveat=281, userfaultfd=282, pkey_alloc=289,
     pidfd_send_signal=424, io_uring_setup=425, open_tree=428, move_mount=429, fsopen=430, fsmount=432, fspick=433,
     pidfd_open=434, clone3=435, openat2=437, pidfd_getfd=438, process_madvise=440, mount_setattr=442,
-    landlock_create=444, memfd_secret=447, process_mrelease=448, lsm_set=460)
+    landlock_create=444, memfd_secret=447, process_mrelease=448, lsm_set=460, close_range=436, splice=76, tee=77,
+    sendfile=71, sendmmsg=269)
 
 
 def syscall(name, *arguments):

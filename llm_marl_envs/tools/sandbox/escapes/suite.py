@@ -38,7 +38,10 @@ _NOT_IN_WASM = frozenset(
 files left for the next job|a work folder closed to the next job|a work folder that cannot be entered
 a note in the work folder's times and mode|a fork bomb that will not give up|threads that outlive the program
 die by every signal|ignore the warnings and go on|an alarm clock|endless recursion|descriptors that are not ours|by many threads
-the memory of the process that tests""".replace("\n", "|").split("|")
+the memory of the process that tests|records that are locked|a thread that is waited for without end|turns of a nanosecond
+a deadlock of imports and locks|a storm of alarms|links in circles|names that nobody should print|pipes with a name""".replace(
+        "\n", "|"
+    ).split("|")
 )
 
 

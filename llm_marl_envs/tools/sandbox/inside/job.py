@@ -12,8 +12,13 @@ import warnings
 
 LINK = 3  # the descriptor that joins a program and its tests
 
-
-FIXED = {resource.RLIMIT_NOFILE: 64, resource.RLIMIT_CORE: 0, resource.RLIMIT_MEMLOCK: 0, resource.RLIMIT_MSGQUEUE: 0}
+FIXED = {
+    resource.RLIMIT_NOFILE: 64,
+    resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_MEMLOCK: 0,
+    resource.RLIMIT_MSGQUEUE: 0,
+    resource.RLIMIT_SIGPENDING: 64,  # POSIX timers, too, each of which the kernel has memory for
+}
 
 
 def take_limits(wanted: dict[int, int]) -> None:

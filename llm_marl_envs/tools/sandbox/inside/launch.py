@@ -1,10 +1,11 @@
 """Start a command as an ordinary user although we are root, with files it needs that only root can reach.
 
-As root, limits on the number of processes do not hold, so the sandbox runs as `nobody`; and an interpreter under /root is
-closed to `nobody`. So: in a mount namespace of our own, bind each file to a place that is open, drop root for good, start
-the command. The mounts are gone when the last process in the namespace is.
+As root, limits on the number of processes do not hold, so the sandbox runs as another; and an interpreter under /root is
+closed to it. So: in a mount namespace of our own, bind each file to a place that is open, drop root for good, start the
+command. The mounts are gone when the last process in the namespace is. The user is UID and this process's own number, so
+no two have the same; NOBODY where a container maps no such users.
 
-    python launch.py STAGE UID N (SOURCE NAME)*N COMMAND...
+    python launch.py STAGE UID NOBODY N (SOURCE NAME)*N COMMAND...
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ NEW_MOUNTS, BIND, PRIVATE, RECURSIVE = 0x00020000, 4096, 1 << 18, 16384
 
 
 def main() -> None:
-    stage, uid, count, *rest = sys.argv[1:]
+    stage, uid, nobody, count, *rest = sys.argv[1:]
     files, command = rest[: 2 * int(count)], rest[2 * int(count) :]
     libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,9 +44,16 @@ def main() -> None:
     os.chmod(stage, 0o755)
     os.chdir("/")
     os.setgroups([])
-    os.setresgid(int(uid), int(uid), int(uid))
-    os.setresuid(int(uid), int(uid), int(uid))
+    try:
+        become(int(uid) + os.getpid())
+    except OSError:
+        become(int(nobody))
     os.execv(command[0], command)
+
+
+def become(uid: int) -> None:
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
 
 
 main()
