@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from baselines.settings import Plan, Tuning, literal, parse, plan
+from baselines.types import Sampling
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.spec import share_knobs
 
@@ -17,7 +19,7 @@ class TrainArgs:
     """Train a team of language models. The defaults train the embedded tiny model on a laptop in about a minute.
 
     For a real model on a GPU, for example: --model Qwen/Qwen3-0.6B --task gsm8k --lora-rank 32 --max-tokens 1024
-    --problems 64 --steps 300 --micro-batch 8 --temperature 1.0
+    --problems 64 --steps 300 --temperature 1.0
     """
 
     task: str = "arithmetic"
@@ -29,6 +31,9 @@ class TrainArgs:
     envs` lists them."""
     set: tuple[str, ...] = ()
     """Knobs of the task, workflow or method, as name=value: --set digits=3 rounds=2 std=True."""
+    per: tuple[str, ...] = ()
+    """Settings of a policy or role, as name.setting=value, or of all: --per searcher.lr=1e-5 generator.temperature=0.7 top_p=0.95.
+    Of policies: lr, betas, weight_decay, and of LoRA adapters alpha and dropout; of roles: temperature, max_tokens, top_p, top_k, stop."""
     model: str = "tiny"
     """Hub name or local folder of a causal language model with a chat template; `tiny` is built and warm-started here."""
     lora_rank: int = 0
@@ -57,11 +62,11 @@ class TrainArgs:
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls, to 5% of its peak at the last step."""
     warmup: int = 0
-    """Steps of linear warm-up."""
+    """Steps of linear warm-up; fewer than --steps."""
     updates: int = 1
     """Optimizer steps on each batch; 1 is on-policy."""
-    micro_batch: int = 256
-    """Sequences per forward pass in learning. Changes memory, not results."""
+    micro_tokens: int = 4096
+    """Tokens per forward pass in learning, padding included. Changes memory, not results."""
     clip_grad: float = 1.0
     """Largest gradient norm."""
     eval_every: int = 20
@@ -91,7 +96,7 @@ class TrainArgs:
             "problems",
             "samples",
             "max_tokens",
-            "micro_batch",
+            "micro_tokens",
             "eval_every",
             "checkpoint_every",
             "threads",
@@ -107,6 +112,19 @@ class TrainArgs:
         if self.lr is not None:
             return self.lr
         return 1.5e-4 if self.model == "tiny" else 2e-5 if self.lora_rank else 1e-6
+
+    def plan(self, presets: Mapping[str, Any], by_role: Mapping[str, str], trained: Collection[str]) -> Plan:
+        """The settings of every policy and role: those of `--per`, before `--lr`, `--temperature` and `--max-tokens` where they
+        differ from their defaults, before a method's `presets`, before these defaults."""
+        given = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        changed = {k: v for k, v in given.items() if v != getattr(TrainArgs, k)}
+        if self.lr is not None:
+            changed["lr"] = self.lr
+        return plan(
+            changed | parse(self.per), presets,
+            by_role=by_role, trained=trained, tuning=Tuning(self.learning_rate),
+            sampling=Sampling(self.temperature, self.max_tokens), adapters=self.lora_rank > 0,
+        )  # fmt: skip
 
     def knobs(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """`set` sorted into the task's, the workflow's and the method's knobs."""
@@ -126,13 +144,6 @@ def sort_knobs(
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set takes name=value; got {text!r}")
-        (of_method if name in names else rest)[name] = _literal(value)
+        (of_method if name in names else rest)[name] = literal(value)
     of_task, of_workflow = share_knobs(task, workflow, rest)
     return of_task, of_workflow, of_method
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

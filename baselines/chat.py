@@ -57,6 +57,22 @@ class Chat:
             ids = self._opened[key] = self._encode(self._render(self._with_system(messages), prompt=True))
         return ids
 
+    def resume(self, context: tuple[int, ...], new: int, messages: tuple[Message, ...]) -> tuple[int, ...]:
+        """The prompt's ids for a chat of which all but the last `new` messages are `context`, ids that are kept as they are.
+
+        Without a context, the chat is opened. A reply among the new messages, which was said for the agent and not sampled,
+        becomes tokens of its own: what follows is as if the agent had said it.
+        """
+        if not context:
+            first = next((i for i, m in enumerate(messages) if m["role"] == "assistant"), len(messages))
+            context, new = self.open(messages[:first]), len(messages) - first
+        for message in messages[len(messages) - new :]:
+            if message["role"] == "assistant":
+                context += self._encode(self._held(message["content"].removeprefix(self.opens)))
+            else:
+                context = self.follow(context, (message,))
+        return context
+
     def follow(self, context: tuple[int, ...], messages: tuple[Message, ...]) -> tuple[int, ...]:
         """`context` (earlier prompt and reply ids, kept as they are), then what the template puts between a reply and the
         next: the end of the assistant's turn, the last message, and the beginning of the assistant's next turn. What the

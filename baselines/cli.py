@@ -78,8 +78,7 @@ def evaluate(
     from baselines.evaluate import evaluate as run
     from baselines.evaluate import traces_of
     from baselines.runlog import RunLog
-    from baselines.train import Team, resolve_model
-    from baselines.types import Sampling
+    from baselines.team import Team, resolve_model
     from llm_marl_envs.errors import UnknownName
     from llm_marl_envs.spec import make_task
     from llm_marl_envs.traces.files import write_traces
@@ -95,8 +94,9 @@ def evaluate(
     tokens = max_tokens or (args.max_tokens if is_run or named == "tiny" else 1024)
     moved = (task or args.task, workflow or args.workflow) != (args.task, args.workflow)
     knobs = set if set is not None else () if moved else args.set
-    changes = {"task": task or args.task, "workflow": workflow or args.workflow, "set": knobs, "max_tokens": tokens}
-    args = dataclasses.replace(args, **changes, device=device, threads=threads)
+    per = () if moved else args.per
+    changes = {"task": task or args.task, "workflow": workflow or args.workflow, "set": knobs, "per": per}
+    args = dataclasses.replace(args, **changes, max_tokens=tokens, device=device, threads=threads)
     team = Team(args, progress)
     if split not in team.task.splits:
         raise UnknownName(f"split of {args.task}", split, team.task.splits)
@@ -110,9 +110,11 @@ def evaluate(
         at = step if step is not None else log.checkpoints()[-1]
         if at not in log.checkpoints():
             raise UnknownName(f"checkpoint in {folder}", str(at), map(str, log.checkpoints()))
-        team.policies.restore(log.checkpoint_folder(at))
+        team.restore(log.checkpoint_folder(at))
     chosen = team.task.problems(split)[: problems or None]
-    sampling = Sampling(temperature, tokens)
+    sampling = team.decoding(temperature)
+    if max_tokens:
+        sampling = {role: s._replace(max_tokens=max_tokens) for role, s in sampling.items()}
     done = run(
         team.task, team.workflow, chosen, team.route, team.engine,
         sampling=sampling, samples=samples, limits=team.limits, seed=seed,

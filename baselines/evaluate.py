@@ -39,7 +39,7 @@ def evaluate(
     route: PolicyRouter,
     engine: Engine,
     *,
-    sampling: Sampling = Sampling(temperature=0.0),
+    sampling: Sampling | Mapping[str, Sampling] = Sampling(temperature=0.0),
     samples: int = 1,
     limits: Limits = Limits(),
     seed: int = 0,

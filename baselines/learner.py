@@ -1,85 +1,43 @@
 """Samples to one optimizer step per policy.
 
 The loss of a step is a weighted sum over all its sampled tokens, with weights that are fixed before the first micro-batch:
-"tokens": 1 / (sampled tokens of the policy in this step); "sequences": 1 / (replies x length of its reply). So loss and
-gradient do not depend on how the step is cut into micro-batches. Samples whose advantages are all 0 count in the weights
-but are not computed: their gradient is 0.
+"tokens": 1 / (sampled tokens of the policy in this step); "sequences": 1 / (replies x length of its reply); a reply of no
+tokens counts for nothing. So loss and gradient do not depend on how the step is cut into micro-batches. Samples that teach
+nothing (all advantages are 0, and no returns) count in the weights but are not computed: their gradient is 0.
+
+The policy that a batch is compared with (`old`) is the learner's own before its first update, not the engine's: engine and
+learner round differently, which must clip nothing. How far they are apart is measured in every step.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from baselines.losses import Loss, token_logprobs
+from baselines.batch import Batch, Normaliser, collate, conversations, packed, sample_of, span_of
+from baselines.distribution import Truncation
+from baselines.losses import Loss
+from baselines.output import is_plain, only, picked, picked_in_pieces
 from baselines.policies import Policies
-from baselines.types import Credit, Episode, Sample, Span
+from baselines.types import Episode, Place, Sample, Values
+from llm_marl_envs.errors import ConfigError
+from llm_marl_envs.seeds import seed_of
 
-Normaliser = Literal["tokens", "sequences"]
+PROBED = 8  # samples whose log-probs are compared in a step that computes none
 Schedule = Literal["linear", "cosine", "constant"]
-
-
-def to_samples(episodes: Sequence[Episode], credit: Credit) -> list[Sample]:
-    """Every conversation of every episode as one token sequence with its replies marked.
-
-    A turn whose prompt continues the tokens of its agent's last turn joins that sequence; any other starts a new one.
-    """
-    samples: list[Sample] = []
-    for i, episode in enumerate(episodes):
-        open_: dict[str, int] = {}  # agent -> place of its conversation in samples
-        for turn in episode.turns:
-            prompt, reply = turn.completion.prompt_ids, turn.completion.token_ids
-            span = Span(len(prompt), len(prompt) + len(reply), credit[i, turn.index], turn.completion.logprobs)
-            place = open_.get(turn.agent)
-            if place is not None and prompt[: len(samples[place].ids)] == samples[place].ids:
-                samples[place] = samples[place]._replace(ids=prompt + reply, spans=(*samples[place].spans, span))
-            else:
-                open_[turn.agent] = len(samples)
-                samples.append(Sample(turn.policy, turn.role, prompt + reply, (span,)))
-    return samples
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A micro-batch, right-padded. All fields except `ids` and `mask` refer to the *next* token: (B, T), ids are (B, T + 1)."""
-
-    ids: Tensor
-    mask: Tensor  # (B, T + 1), 1 on real tokens
-    segment: Tensor  # k on the tokens of the k-th reply, 0 elsewhere
-    advantage: Tensor
-    old: Tensor
-    weight: Tensor  # 0 except on sampled tokens
-
-
-def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad_id: int, device: str) -> Batch:
-    """Pad samples into a batch; `total` is the step's number of sampled tokens, or of replies."""
-    width = max(len(s.ids) for s in samples)
-    ids = torch.full((len(samples), width), pad_id)
-    mask = torch.zeros((len(samples), width), dtype=torch.long)
-    segment = torch.zeros((len(samples), width - 1), dtype=torch.long)
-    advantage, old, weight = (torch.zeros(len(samples), width - 1) for _ in range(3))
-    for row, sample in enumerate(samples):
-        ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
-        mask[row, : len(sample.ids)] = 1
-        for k, span in enumerate(sample.spans, 1):
-            here = slice(span.start - 1, span.end - 1)
-            segment[row, here] = k
-            advantage[row, here] = span.advantage
-            old[row, here] = torch.tensor(span.logprobs)
-            weight[row, here] = 1 / total if normaliser == "tokens" else 1 / (total * (span.end - span.start))
-    return Batch(*(x.to(device) for x in (ids, mask, segment, advantage, old, weight)))
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The optimizer: AdamW, gradient clipping by norm, a schedule over `steps` with `warmup`, ending at `floor` x lr."""
+    """The optimizer: AdamW (weight decay spares norms, biases and embeddings), gradient clipping by norm, and a schedule over
+    `steps` whose last step is at `floor` x lr. Raises ConfigError if the warm-up never ends, so that lr is never reached."""
 
     lr: float
     steps: int
@@ -89,39 +47,85 @@ class Settings:
     clip: float = 1.0
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.98)
-    micro_batch: int = 256  # sequences in one forward pass
+    micro_tokens: int = 4096  # in one forward pass, padding included; one sequence goes into it in any case
     updates: int = 1  # optimizer steps on each batch
     normaliser: Normaliser = "tokens"
-    temperature: float = 1.0
+
+    def __post_init__(self):
+        if self.warmup and self.warmup >= self.steps:
+            raise ConfigError(
+                f"a warm-up of {self.warmup} steps does not end in a run of {self.steps}: lower --warmup or raise --steps"
+            )
 
     def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, ..."""
+        """The learning rate of step 0, 1, ..., steps - 1."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
-        done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        done = min(1.0, (step - self.warmup) / max(1, self.steps - 1 - self.warmup))
         fall = {"linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "constant": 1.0}[self.schedule]
         return self.lr * (self.floor + (1 - self.floor) * fall)
 
 
-class Learner:
-    """One AdamW per policy. `update` makes one step (or `updates` steps) from a batch and returns figures about it."""
+class Sums(NamedTuple):
+    """What a step's micro-batches add up to."""
 
-    def __init__(self, policies: Policies, settings: Settings, loss: Loss, pad_id: int):
-        self.policies, self.settings, self.loss, self.pad_id = policies, settings, loss, pad_id
-        self.optimizers = {
-            name: torch.optim.AdamW(
-                policies.parameters(name), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
-            )
-            for name in policies.names
-        }
+    loss: float = 0.0
+    clipped: float = 0.0  # tokens
+    computed: float = 0  # tokens
+    gap: float = 0.0  # of the engine's and the learner's log-probs, absolute
+    compared: float = 0  # tokens in `gap`
+
+    def __add__(self, other: Sums) -> Sums:  # type: ignore[override]
+        return Sums(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class Learner:
+    """One AdamW per policy. `update` makes one step (or `updates` steps) from a batch and returns figures about it.
+
+    settings: of all policies, or of each. loss: the loss of a policy by its name.
+    """
+
+    def __init__(
+        self, policies: Policies, settings: Settings | Mapping[str, Settings], loss: Callable[[str], Loss], pad_id: int
+    ):
+        self.policies, self.pad_id = policies, pad_id
+        self._plain: dict[str, bool] = {}  # whether a policy's output layer can be used apart from it
+        names = policies.names
+        self.settings = settings if isinstance(settings, Mapping) else dict.fromkeys(names, settings)
+        self.losses = {name: loss(name) for name in names}
+        self.optimizers = {name: self._optimizer(name) for name in names}
+
+    def _optimizer(self, name: str) -> torch.optim.AdamW:
+        settings = self.settings[name]
+        layers = (m for m in self.policies.model(name).modules() if isinstance(m, torch.nn.Embedding))
+        embeddings = {id(p) for layer in layers for p in layer.parameters()}
+        spared: dict[bool, list[torch.nn.Parameter]] = {False: [], True: []}
+        for parameter in self.policies.parameters(name):
+            spared[parameter.ndim < 2 or id(parameter) in embeddings].append(parameter)
+        groups = [
+            {"params": mine, "weight_decay": 0.0 if spare else settings.weight_decay}
+            for spare, mine in spared.items()
+            if mine
+        ]
+        return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
 
     def update(self, samples: Sequence[Sample], step: int) -> dict[str, float]:
-        """One batch. Returns loss, learning rate, clipped share, and per policy and role the gradient's norm and share."""
-        stats: dict[str, float] = {"lr": self.settings.rate(step)}
-        for _ in range(self.settings.updates):
-            for name in self.policies.names:
-                mine = [s for s in samples if s.policy == name and s.spans]
-                stats |= self._update_policy(name, mine, step)
+        """One batch. Returns loss, learning rate, clipped share, and per policy and role the gradient's norm and share.
+
+        An update whose gradient is not finite is left out and counted as skipped.
+        """
+        rates = {name: settings.rate(step) for name, settings in self.settings.items()}
+        alike = len(set(rates.values())) == 1
+        stats = {"lr": next(iter(rates.values()))} if alike else {f"lr/{name}": rate for name, rate in rates.items()}
+        for name in self.policies.names:
+            mine = [s for s in samples if s.policy == name and s.spans]
+            updates, skipped = self.settings[name].updates, 0
+            later = self._remembering(name, mine) if updates > 1 else mine
+            for update in range(updates):
+                with self.policies.dropping(name, seed_of("dropout", name, step, update)):
+                    stats |= self._update_policy(name, later if update else mine, step)
+                skipped += not math.isfinite(stats[f"grad_norm/{name}"])
+            stats[f"skipped_updates/{name}"] = skipped
         squares = {key: v for key, v in stats.items() if key.startswith("grad_square/")}
         total = sum(squares.values())
         for key, square in squares.items():
@@ -130,51 +134,113 @@ class Learner:
         return stats
 
     def gradients(self, name: str, samples: Sequence[Sample]) -> dict[str, float]:
-        """Accumulate the step's gradient into .grad, role by role. Returns loss, clip share and squared norm per role."""
-        settings = self.settings
+        """Accumulate the step's gradient into .grad, role by role. Returns loss, clip share, squared norm per role, and the mean
+        gap between the engine's log-probs and the learner's."""
+        settings = self.settings[name]
         tokens = sum(span.end - span.start for s in samples for span in s.spans)
-        total = tokens if settings.normaliser == "tokens" else sum(len(s.spans) for s in samples)
+        replies = sum(span.end > span.start for s in samples for span in s.spans)
+        total = tokens if settings.normaliser == "tokens" else replies
         by_role: dict[str, list[Sample]] = defaultdict(list)
         for sample in samples:
-            if any(span.advantage for span in sample.spans):
+            if any(span.teaches for span in sample.spans):
                 by_role[sample.role].append(sample)
         parameters = self.policies.parameters(name)
-        model = self.policies.model(name)
-        loss, clipped, squares = 0.0, 0.0, dict.fromkeys(sorted({s.role for s in samples}), 0.0)
+        sums, squares = Sums(), dict.fromkeys(sorted({s.role for s in samples}), 0.0)
         before: list[Tensor] | None = None
         for role, chosen in by_role.items():
-            chosen.sort(key=lambda s: len(s.ids))
-            for i in range(0, len(chosen), settings.micro_batch):
-                batch = collate(
-                    chosen[i : i + settings.micro_batch], settings.normaliser, total, self.pad_id, self.policies.device
-                )
-                part, share = self._backward(model, batch)
-                loss += part
-                clipped += share
+            for part in self._parts(name, chosen):
+                sums += self._backward(name, self._batch(name, part, total))
             squares[role] = _squared_distance(parameters, before)
             if len(by_role) > 1:
                 before = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
-        return {"loss": loss, "clipped": clipped / max(1, tokens)} | {f"grad_square/{r}": s for r, s in squares.items()}
+        gap = sums if sums.compared else self._probe(name, samples)
+        stats = {"loss": sums.loss, "clipped": sums.clipped / max(1, sums.computed)}
+        if gap.compared:
+            stats["logprob_gap"] = gap.gap / gap.compared
+        return stats | {f"grad_square/{role}": square for role, square in squares.items()}
 
-    def _backward(self, model: torch.nn.Module, batch: Batch) -> tuple[float, float]:
-        with torch.autocast(self.policies.device, torch.bfloat16, enabled=self.policies.autocast):
-            logits = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1], use_cache=False).logits
-        logp = token_logprobs(logits, batch.ids, self.settings.temperature)
-        per_token, clipped = self.loss(logp, batch.old, batch.advantage, batch.segment)
+    def _parts(self, name: str, samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+        """Micro-batches."""
+        for places in packed([len(s.ids) for s in samples], self.settings[name].micro_tokens):
+            yield [samples[place] for place in places]
+
+    def _batch(self, name: str, samples: Sequence[Sample], total: float) -> Batch:
+        return collate(samples, self.settings[name].normaliser, total, self.pad_id, self.policies.device)
+
+    def _backward(self, name: str, batch: Batch) -> Sums:
+        logp, value = self._forward(name, batch)
+        present, gap = batch.old.isnan(), _gap(logp, batch)
+        batch = replace(batch, old=torch.where(present, logp.detach(), batch.old))
+        per_token, clipped = self.losses[name](logp, value, batch)
         loss = (per_token * batch.weight).sum()
         loss.backward()
-        return float(loss.detach()), float((clipped * (batch.segment > 0)).sum())
+        taught = batch.segment > 0
+        return Sums(float(loss.detach()), float((clipped * taught).sum()), int(taught.sum())) + gap
+
+    @torch.no_grad()
+    def _probe(self, name: str, samples: Sequence[Sample]) -> Sums:
+        """The gap of a few samples, for a step in which none that was sampled teaches anything."""
+        fresh = [s for s in samples if any(span.logprobs and not span.old for span in s.spans)]
+        few = sorted(fresh, key=lambda s: len(s.ids))[:PROBED]
+        if not few:
+            return Sums()
+        batch = self._batch(name, few, 1.0)
+        return _gap(self._forward(name, batch)[0], batch)
+
+    @torch.no_grad()
+    def _remembering(self, name: str, samples: Sequence[Sample]) -> list[Sample]:
+        """The samples with the learner's present log-probs as the old ones, except on lessons."""
+        made = []
+        for part in self._parts(name, [s for s in samples if any(span.teaches for span in s.spans)]):
+            logp, _ = self._forward(name, self._batch(name, part, 1.0))
+            for sample, row in zip(part, logp.tolist(), strict=True):
+                spans = (s._replace(old=tuple(row[s.start - 1 : s.end - 1])) if s.logprobs else s for s in sample.spans)
+                made.append(sample._replace(spans=tuple(spans)))
+        return made + [s for s in samples if not any(span.teaches for span in s.spans)]
+
+    def _forward(self, name: str, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Log-probs of the sampled tokens (B, T), 0 elsewhere, and a critic's values of the states before them."""
+        model, taught = self.policies.model(name), batch.segment > 0
+        output, critic = model.get_output_embeddings(), self.policies.heads.get(name)  # type: ignore[operator]
+        cut = batch.cut and Truncation(*(x[taught] for x in batch.cut))
+        sought = batch.ids[:, 1:][taught], batch.temperature[taught], cut
+        with torch.autocast(self.policies.device, torch.bfloat16, enabled=self.policies.autocast):
+            if name not in self._plain:
+                self._plain[name] = is_plain(model, self.policies.device)
+            plain = self._plain[name]
+            with only(output, None if plain else taught) as seen:
+                out = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1], use_cache=False)
+            logp = picked_in_pieces(seen[0][taught], output, *sought) if plain else picked(out.logits[0], *sought)
+        value = None if critic is None else critic(seen[0].float()).squeeze(-1)
+        return torch.zeros_like(batch.advantage).masked_scatter(taught, logp), value
+
+    @torch.no_grad()
+    def values(self, episodes: Sequence[Episode]) -> Values:
+        """What the critics say before each token of every reply of theirs. Replies without tokens are not in it."""
+        found: dict[Place, tuple[float, ...]] = {}
+        for name in self.policies.heads:
+            mine = [(i, turns) for i, turns in conversations(episodes) if turns[0].policy == name]
+            samples = [sample_of(turns, tuple(span_of(turn, 0.0) for turn in turns)) for _, turns in mine]
+            for places in packed([len(s.ids) for s in samples], self.settings[name].micro_tokens):
+                _, value = self._forward(name, self._batch(name, [samples[place] for place in places], 1.0))
+                assert value is not None
+                for place, row in zip(places, value.tolist(), strict=True):
+                    i, turns = mine[place]
+                    for turn, span in zip(turns, samples[place].spans, strict=True):
+                        found[i, turn.index] = tuple(row[span.start - 1 : span.end - 1])
+        return found
 
     def _update_policy(self, name: str, samples: Sequence[Sample], step: int) -> dict[str, float]:
-        optimizer = self.optimizers[name]
+        optimizer, settings = self.optimizers[name], self.settings[name]
         optimizer.zero_grad(set_to_none=True)
         stats = self.gradients(name, samples)
-        parameters = self.policies.parameters(name)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.policies.parameters(name), settings.clip)
         stats["grad_norm"] = float(norm)
-        if norm > 0:  # no gradient, no step: AdamW's momentum alone must not change the weights
+        if not torch.isfinite(norm):  # one such entry would make all weights NaN
+            stats |= {key: 0.0 for key in stats if key.startswith("grad_square/")}
+        elif norm > 0:  # no gradient, no step: AdamW's momentum alone must not change the weights
             for group in optimizer.param_groups:
-                group["lr"] = self.settings.rate(step)
+                group["lr"] = settings.rate(step)
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return {k if k.startswith("grad_square/") else f"{k}/{name}": v for k, v in stats.items()}
@@ -185,6 +251,12 @@ class Learner:
     def restore(self, path: Path) -> None:
         for name, state in torch.load(path, map_location=self.policies.device, weights_only=True).items():
             self.optimizers[name].load_state_dict(state)
+
+
+def _gap(logp: Tensor, batch: Batch) -> Sums:
+    """How far the engine's log-probs are from the learner's, on the tokens whose old log-probs are the present ones."""
+    here = (batch.segment > 0) & batch.old.isnan() & ~batch.sampled.isnan()
+    return Sums(gap=float((logp.detach() - batch.sampled)[here].abs().sum()), compared=int(here.sum()))
 
 
 def _squared_distance(parameters: Sequence[torch.nn.Parameter], before: Sequence[Tensor] | None) -> float:

@@ -1,32 +1,55 @@
-"""Policy losses as pure tensor functions. Each returns one number per token, (B, T); the learner
-averages them (`Batch.weight`), so that the result is the same for any micro-batch size.
+"""Policy losses as pure tensor functions. Each returns one number per token, (B, T), and a 0/1 map of clipped tokens; the
+learner averages them (`Batch.weight`), so that the result is the same for any micro-batch size.
 
-Shapes: logp, old, advantage are (B, T); `segment` (B, T) is k on the k-th reply of a row and 0 elsewhere.
+A loss is given log-probs (B, T), a critic's values (B, T) or None, and the batch, all (B, T): `old` are the learner's log-probs before
+the batch's first update, `sampled` the engine's (NaN on lessons), `segment` is k on the k-th reply of a row and 0 elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-Loss = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+from baselines.distribution import Truncation
+from baselines.output import picked
 
 
-def token_logprobs(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
-    """log p(ids[t+1] | ids[..t]) at the temperature it was sampled with: (B, T, V) logits, (B, T + 1) ids -> (B, T)."""
-    logp = torch.log_softmax(logits.float() / temperature, -1)
-    return logp.gather(-1, ids[:, 1:, None]).squeeze(-1)
+class Trained(Protocol):
+    """What a loss may see of a batch (`learner.Batch`); all are (B, T)."""
+
+    @property
+    def segment(self) -> Tensor: ...
+    @property
+    def advantage(self) -> Tensor: ...
+    @property
+    def old(self) -> Tensor: ...
+    @property
+    def sampled(self) -> Tensor: ...
+    @property
+    def values(self) -> Tensor: ...
+    @property
+    def returns(self) -> Tensor: ...
+
+
+Loss = Callable[[Tensor, Tensor | None, Trained], tuple[Tensor, Tensor]]
+
+
+def token_logprobs(logits: Tensor, ids: Tensor, temperature: Tensor | float, cut: Truncation | None = None) -> Tensor:
+    """log p(ids[t+1] | ids[..t]) as it was sampled, at a temperature and perhaps truncated (both may differ from token to token):
+    (B, T, V) logits, (B, T + 1) ids -> (B, T)."""
+    return picked(logits, ids[:, 1:], temperature, cut)
 
 
 def grpo(clip_low: float = 0.2, clip_high: float = 0.28) -> Loss:
     """-min(rho A, clip(rho, 1 - low, 1 + high) A), rho = pi / pi_old of each token (GRPO, arXiv 2402.03300; the wider upper
-    range is DAPO's, arXiv 2503.14476). Returns the loss and a 0/1 map of clipped tokens."""
+    range is DAPO's, arXiv 2503.14476)."""
 
-    def loss(logp: Tensor, old: Tensor, advantage: Tensor, segment: Tensor) -> tuple[Tensor, Tensor]:
-        ratio = torch.where(segment > 0, logp - old, 0.0).exp()
-        return _clipped(ratio, advantage, clip_low, clip_high)
+    def loss(logp: Tensor, value: Tensor | None, batch: Trained) -> tuple[Tensor, Tensor]:
+        ratio = torch.where(batch.segment > 0, logp - batch.old, 0.0).exp()
+        return _clipped(ratio, batch.advantage, clip_low, clip_high)
 
     return loss
 
@@ -35,14 +58,43 @@ def gspo(clip_low: float = 3e-4, clip_high: float = 4e-4) -> Loss:
     """As `grpo`, but with one ratio for a whole reply: s = exp(mean over its tokens of log pi - log pi_old) (GSPO,
     arXiv 2507.18071). All tokens of a reply carry its loss, so a mean over sequences is the paper's objective."""
 
-    def loss(logp: Tensor, old: Tensor, advantage: Tensor, segment: Tensor) -> tuple[Tensor, Tensor]:
-        difference = torch.where(segment > 0, logp - old, 0.0)
+    def loss(logp: Tensor, value: Tensor | None, batch: Trained) -> tuple[Tensor, Tensor]:
+        segment = batch.segment
+        difference = torch.where(segment > 0, logp - batch.old, 0.0)
         log_ratio = torch.zeros_like(difference)
         for k in range(1, int(segment.max()) + 1):
             here = (segment == k).to(difference.dtype)
             mean = (difference * here).sum(1, keepdim=True) / here.sum(1, keepdim=True).clamp(min=1)
             log_ratio = log_ratio + mean * here
-        return _clipped(log_ratio.exp(), advantage, clip_low, clip_high)
+        return _clipped(log_ratio.exp(), batch.advantage, clip_low, clip_high)
+
+    return loss
+
+
+def corrected(loss: Loss, cap: float) -> Loss:
+    """`loss` with each token weighted by min(pi_old / pi_engine, cap): what the engine samples from is not quite the learner's
+    policy, be it rounded or stale (truncated importance sampling, arXiv 1802.01561). Lessons weigh 1."""
+
+    def weighted(logp: Tensor, value: Tensor | None, batch: Trained) -> tuple[Tensor, Tensor]:
+        per_token, clipped = loss(logp, value, batch)
+        gap = torch.where(batch.segment > 0, batch.old - batch.sampled, 0.0).nan_to_num(nan=0.0)
+        return per_token * gap.exp().clamp(max=cap), clipped
+
+    return weighted
+
+
+def ppo(clip: float = 0.2, clip_value: float = 0.2, value_weight: float = 0.5) -> Loss:
+    """The clipped surrogate of each token, plus value_weight x max((V - R)^2, (V' - R)^2), in which V' is the critic's value kept
+    within `clip_value` of what it was (PPO, arXiv 1707.06347; the value clip as in its released code, where the weight is
+    0.5 of half a square: give 0.25 for that). The policy must be one of the method's critics."""
+    surrogate = grpo(clip, clip)
+
+    def loss(logp: Tensor, value: Tensor | None, batch: Trained) -> tuple[Tensor, Tensor]:
+        assert value is not None, "a policy with this loss is a critic"
+        per_token, clipped = surrogate(logp, value, batch)
+        near = batch.values + (value - batch.values).clamp(-clip_value, clip_value)
+        miss = torch.maximum((value - batch.returns).square(), (near - batch.returns).square())
+        return per_token + value_weight * torch.where(batch.segment > 0, miss, 0.0), clipped
 
     return loss
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from llm_marl_envs.errors import ConfigError
@@ -15,6 +16,9 @@ from llm_marl_envs.protocol import Roster
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+VALUE_HEAD = "value_head.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,23 @@ class Policies:
     """The models behind the policy names.
 
     lora_rank 0: every policy is a full copy of the base model. Otherwise all share one frozen backbone and each is a LoRA
-    adapter of that rank (alpha = 2 * rank) on all linear layers. Trained weights are float32; on CUDA, computation runs in
-    bfloat16 autocast and a frozen backbone is stored in bfloat16.
+    adapter of that rank on all linear layers, with an `alpha` (by default 2 * rank) and a `dropout` of its own. Trained weights
+    are float32; on CUDA, computation runs in bfloat16 autocast and a frozen backbone is stored in bfloat16.
+
+    critics: the policies with a value head, a linear map of the last hidden state that begins at zero; `heads` has them by name.
     """
 
     def __init__(
-        self, path: str, names: tuple[str, ...], *, lora_rank: int = 0, device: str = "cpu", train: bool = True
+        self,
+        path: str,
+        names: tuple[str, ...],
+        *,
+        lora_rank: int = 0,
+        alpha: Mapping[str, float | None] = MappingProxyType({}),
+        dropout: Mapping[str, float] = MappingProxyType({}),
+        critics: Sequence[str] = (),
+        device: str = "cpu",
+        train: bool = True,
     ):
         import torch
 
@@ -58,14 +73,25 @@ class Policies:
         self.autocast = device == "cuda"
         frozen = self.autocast and (lora_rank > 0 or not train)
         dtype = torch.bfloat16 if frozen else torch.float32
-        if lora_rank:
-            self._lora: Any = _with_adapters(load_model(path, dtype), names, lora_rank).to(device)
+        if lora_rank and names:
+            ranked = {name: (lora_rank, alpha.get(name) or 2 * lora_rank, dropout.get(name, 0.0)) for name in names}
+            self._lora: Any = _with_adapters(load_model(path, dtype), ranked).to(device)
             self._models: dict[str, Any] = dict.fromkeys(names, self._lora)
         else:
             self._lora = None
             self._models = {name: load_model(path, dtype).to(device) for name in names}
         for model in self._models.values():
-            model.eval()  # no dropout anywhere: the sampled distribution is the trained one
+            model.eval()  # no dropout anywhere: the sampled distribution is the trained one (but see `dropping`)
+        self._dropped = tuple(name for name in names if self._lora is not None and dropout.get(name))
+        self.heads = {name: self._value_head(name) for name in critics}
+
+    def _value_head(self, name: str) -> nn.Linear:
+        import torch
+
+        head = torch.nn.Linear(self._models[name].config.get_text_config().hidden_size, 1)
+        for parameter in head.parameters():
+            torch.nn.init.zeros_(parameter)
+        return head.to(self.device)
 
     def model(self, name: str) -> nn.Module:
         """The policy's model, with its adapter switched on."""
@@ -74,18 +100,44 @@ class Policies:
         return self._models[name]
 
     def parameters(self, name: str) -> list[torch.nn.Parameter]:
-        """The trained parameters of a policy, in a fixed order."""
+        """The trained parameters of a policy, its value head's last, in a fixed order."""
+        head = list(self.heads[name].parameters()) if name in self.heads else []
         if self._lora is None:
-            return list(self._models[name].parameters())
-        return [p for key, p in self._lora.named_parameters() if f".{name}." in key.partition(".lora_")[2]]
+            return [*self._models[name].parameters(), *head]
+        mine = (p for key, p in self._lora.named_parameters() if f".{name}." in key.partition(".lora_")[2])
+        return [*mine, *head]
+
+    @contextlib.contextmanager
+    def dropping(self, name: str, seed: int) -> Iterator[None]:
+        """The adapter's dropout is on inside, drawn from `seed`; without one, nothing changes."""
+        import torch
+
+        if name not in self._dropped:
+            yield
+            return
+        mine = [m.lora_dropout[name] for m in self._lora.modules() if name in getattr(m, "lora_dropout", {})]
+        with torch.random.fork_rng():
+            torch.manual_seed(seed % 2**63)
+            for layer in mine:
+                layer.train()
+            try:
+                yield
+            finally:
+                for layer in mine:
+                    layer.eval()
 
     def save(self, folder: Path) -> None:
-        """Write each policy to `<folder>/<name>` in the hub's layout (full model, or adapter)."""
+        """Write each policy to `<folder>/<name>` in the hub's layout (full model, or adapter), beside it its value head."""
+        from safetensors.torch import save_file
+
         for name in self.names:
             if self._lora is None:
                 self._models[name].save_pretrained(folder / name, max_shard_size="1000GB")  # type: ignore[operator]
             else:
                 self._lora.save_pretrained(folder, selected_adapters=[name])
+            if name in self.heads:
+                state = {key: value.contiguous() for key, value in self.heads[name].state_dict().items()}
+                save_file(state, folder / name / VALUE_HEAD)
 
     def restore(self, folder: Path) -> None:
         """Read back what `save` wrote, bit for bit."""
@@ -112,17 +164,26 @@ class Policies:
 
                 state = load_file(folder / name / "adapter_model.safetensors", device=self.device)
                 set_peft_model_state_dict(self._lora, state, adapter_name=name)
+            if name in self.heads:
+                self.heads[name].load_state_dict(load_file(folder / name / VALUE_HEAD, device=self.device))
 
 
-def _with_adapters(model: Any, names: tuple[str, ...], rank: int) -> Any:
+def _with_adapters(model: Any, adapters: Mapping[str, tuple[int, float, float]]) -> Any:
+    """The model with adapters of these ranks, alphas and dropouts."""
     from peft import LoraConfig, get_peft_model
 
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    configs = {
+        name: LoraConfig(
+            r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM"  # type: ignore[arg-type]
+        )
+        for name, (rank, alpha, dropout) in adapters.items()
+    }  # fmt: skip
+    first, *others = configs
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)  # peft's own
-        adapted = get_peft_model(model, config, adapter_name=names[0])
-        for name in names[1:]:
-            adapted.add_adapter(name, config)
+        adapted = get_peft_model(model, configs[first], adapter_name=first)
+        for name in others:
+            adapted.add_adapter(name, configs[name])
     for key, parameter in adapted.named_parameters():
         parameter.requires_grad_("lora_" in key)
     return adapted

@@ -31,6 +31,10 @@ class Progress:
             yield
 
     def step(self, step: int, figures: Mapping[str, Any]) -> None:
+        for key, count in figures.items():
+            if key.startswith("skipped_updates/") and count:
+                policy = key.partition("/")[2]
+                self.console.print(f"step {step}: {count} updates of {policy} left out, its gradient was not finite")
         if self._bars is not None and self._bar is not None:
             text = f"sampled {100 * figures['accuracy']:.0f}%  calls {figures.get('calls', 0):.1f}"
             self._bars.update(self._bar, completed=step, figures=text)

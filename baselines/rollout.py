@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from time import perf_counter
+from typing import Protocol, overload
 
 from baselines.policies import PolicyRouter
 from baselines.threads import Threads
@@ -41,7 +42,7 @@ CHEAP_S = 0.0002  # of grading an episode: about ten times what it costs to hand
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where an episode begins: a fresh session, or a fork with the turns that are replayed. `seed` names its sampling."""
+    """Where an episode begins or goes on: a session and its turns so far. `seed` names its sampling. Playing it uses it up."""
 
     session: Session
     problem: Problem
@@ -79,76 +80,156 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def forks(episode: Episode, turn: int, samples: int, seed: int) -> list[Start]:
-    """`samples` new futures of an episode from just before its reply number `turn`; they form one group of their own."""
-    kept = tuple(t for t in episode.turns if t.index < turn)
-    here = seed_of("fork", episode.session.play.seed, turn)
-    return [
-        Start(episode.session.fork(turn), episode.problem, here, k, seed_of(seed, here, k), kept, (episode, turn))
-        for k in range(samples)
-    ]
+def forks(parent: Episode | Start, turn: int, samples: int, seed: int) -> list[Start]:
+    """`samples` new futures of an episode, or of one that is not over, from just before its reply number `turn`; they form one
+    group of their own."""
+    here = _here("fork", parent, turn, seed)
+    return [_branch(parent, turn, parent.session.fork(turn), here, k, seed) for k in range(samples)]
+
+
+def forced(parent: Episode | Start, turn: int, said: str, seed: int, samples: int = 1) -> list[Start]:
+    """`samples` futures in which an agent's reply number `turn` is `said`: counterfactuals, in one group of their own.
+
+    The reply is in the session and in what the agent remembers, but it is no turn of the episode: nobody sampled it, so nothing
+    is trained on it. All later replies, of the same wave too, are sampled anew. Raises ValueError if it is not an agent's reply.
+    """
+    here = _here("forced", parent, turn, seed, said)
+    starts = []
+    for k in range(samples):
+        session = parent.session.fork(turn)
+        if type(session.call) is not Ask:
+            raise ValueError(f"reply {turn} of {session!r} is that of {session.call}; only an agent's can be forced")
+        session.reply(said)
+        starts.append(_branch(parent, turn, session, here, k, seed))
+    return starts
+
+
+def _here(kind: str, parent: Episode | Start, turn: int, *names: object) -> int:
+    """A name of its own for the futures of one parent at one turn: forks of forks have the play's seed in common, and siblings
+    may have said the same, so it takes the parent's place among its siblings and a digest of all replies."""
+    replies = [reply.text for reply in parent.session.replies]
+    return seed_of(kind, parent.session.play.seed, parent.group, parent.sample, turn, *names, replies)
+
+
+def _branch(parent: Episode | Start, turn: int, session: Session, group: int, sample: int, seed: int) -> Start:
+    kept = tuple(t for t in parent.turns if t.index < turn)
+    origin = (parent, turn) if isinstance(parent, Episode) else parent.origin
+    return Start(session, parent.problem, group, sample, seed_of(seed, group, sample), kept, origin)
+
+
+class PlayFn(Protocol):
+    """How a method has its starts played: to their end, or for some waves."""
+
+    @overload
+    def __call__(self, starts: Iterable[Start]) -> list[Episode]: ...
+    @overload
+    def __call__(self, starts: Iterable[Start], *, waves: int) -> list[Start]: ...
 
 
 class _Running:
-    """A live session with its turns so far and, per agent, the token ids of its conversation."""
+    """A live session with its turns so far and, per agent, the token ids of its conversation and how many of its later replies
+    have none."""
 
-    __slots__ = ("contexts", "replied", "session", "start", "turns")
+    __slots__ = ("contexts", "replied", "session", "start", "turns", "until")
 
-    def __init__(self, start: Start):
+    def __init__(self, start: Start, waves: int | None):
         self.start, self.session = start, start.session
         self.turns = list(start.turns)
-        self.replied = len(start.session.replies)
-        self.contexts = {t.agent: t.completion.prompt_ids + t.completion.token_ids for t in start.turns}
+        self.until = None if waves is None else start.session.turns + waves
+        self.contexts: dict[str, tuple[tuple[int, ...], int]] = {}
+        replies = [event.call for event in start.session.events if event.reply is not None]
+        self.replied = len(replies)
+        sampled = {turn.index: turn for turn in start.turns}
+        for index, call in enumerate(replies):
+            if type(call) is Ask:
+                turn = sampled.get(index)
+                ids, new = ((), 0) if call.fresh else self.contexts.get(call.agent, ((), 0))
+                self.contexts[call.agent] = (ids, new + 2) if turn is None else (_ids(turn.completion), 0)
+
+    @property
+    def resting(self) -> bool:
+        """Whether it is over, or has played its waves."""
+        return self.session.status is not None or (self.until is not None and self.session.turns >= self.until)
+
+    def rest(self) -> Start:
+        """Where it can go on."""
+        return replace(self.start, turns=tuple(self.turns))
 
 
+def _ids(completion: Completion) -> tuple[int, ...]:
+    return completion.prompt_ids + completion.token_ids
+
+
+@overload
+def rollout(
+    starts: Iterable[Start], route: PolicyRouter, engine: Engine, task: Task, *,
+    sampling: Sampling | Mapping[str, Sampling] = ..., rule: Rule = ..., width: int = ...,
+    on_done: Callable[[Episode], None] | None = ..., waves: None = None,
+) -> list[Episode]: ...  # fmt: skip
+@overload
+def rollout(
+    starts: Iterable[Start], route: PolicyRouter, engine: Engine, task: Task, *,
+    sampling: Sampling | Mapping[str, Sampling] = ..., width: int = ..., waves: int,
+) -> list[Start]: ...  # fmt: skip
 def rollout(
     starts: Iterable[Start],
     route: PolicyRouter,
     engine: Engine,
     task: Task,
     *,
-    sampling: Sampling = Sampling(),
+    sampling: Sampling | Mapping[str, Sampling] = Sampling(),
     rule: Rule = team,
     width: int = 4096,
     on_done: Callable[[Episode], None] | None = None,
-) -> list[Episode]:
+    waves: int | None = None,
+) -> list[Episode] | list[Start]:
     """Play all starts to their end, `width` at a time; a finished one frees its place. Episodes come in the starts' order.
+
+    sampling: how every role decodes, or one for each. waves: play only so many waves (tool waves included) of each and return
+    starts, which can be played on, as if there had been no stop, or forked; one whose talk is over is graded when it is played.
 
     `on_done` is called in this thread, once per episode, in the order in which they finished. An interrupt, or whatever
     `engine`, `rule` or `on_done` raise, ends the rollout at once: what has not begun in the threads never does.
     """
     queue = iter(enumerate(starts))
     live: list[tuple[int, _Running]] = []
+    rested: dict[int, Start] = {}
+    how = sampling if isinstance(sampling, Mapping) else dict.fromkeys(route.by_role, sampling)
     with closing(Threads(TOOLS_AT_ONCE)) as tools, closing(Threads(GRADERS)) as graders:
         graded = _Graded(task, rule, on_done, graders)
         while True:
             for i, start in islice(queue, width - len(live)):
-                live.append((i, _Running(start)))
+                live.append((i, _Running(start, waves)))
             if not live:
                 graded.collect(wait=True)
-                return [graded.episodes[i] for i in range(len(graded.episodes))]
-            sessions = [running for _, running in live]
+                done = rested if waves is not None else graded.episodes
+                return [done[i] for i in range(len(done))]  # type: ignore[return-value]
+            sessions = [running for _, running in live if not running.resting]
             found = _run_tools(sessions, task, tools)
             with collector_paused():
-                requests, speakers = _requests(sessions, route)
-            completions = engine.generate(requests, sampling) if requests else []
+                requests, roles = _requests(sessions, route, how)
+            completions = engine.generate(requests) if requests else []
             wait(found)
             with collector_paused():
-                _reply(sessions, zip(completions, speakers, strict=True), iter(found))
+                _reply(sessions, zip(requests, completions, roles, strict=True), iter(found))
                 still = []
                 for i, running in live:
-                    if running.session.status is None:
+                    if not running.resting:
                         still.append((i, running))
+                    elif waves is not None:
+                        rested[i] = running.rest()
                     else:
                         graded.add(i, running)
                 live = still
             graded.collect()
 
 
-def _requests(live: list[_Running], route: PolicyRouter) -> tuple[list[Request], list[tuple[str, str]]]:
-    """Every waiting ask of every session, and the (role, policy) that it goes to."""
+def _requests(
+    live: list[_Running], route: PolicyRouter, sampling: Mapping[str, Sampling]
+) -> tuple[list[Request], list[str]]:
+    """Every waiting ask of every session, and the roles that they go to."""
     requests: list[Request] = []
-    speakers: list[tuple[str, str]] = []
+    roles: list[str] = []
     policy_of = route.by_role
     for running in live:
         session = running.session
@@ -156,12 +237,12 @@ def _requests(live: list[_Running], route: PolicyRouter) -> tuple[list[Request],
         for k, call in enumerate(session.waiting):
             if type(call) is Ask:
                 role = role_of(call.agent)
-                policy = policy_of[role]
-                speakers.append((role, policy))
-                context = () if call.fresh else running.contexts.get(call.agent, ())
+                roles.append(role)
+                context, unknown = ((), 0) if call.fresh else running.contexts.get(call.agent, ((), 0))
                 seed = seed_of(running.start.seed, running.replied + k)
-                requests.append(Request(policy, session.messages(call), seed, call, context))
-    return requests, speakers
+                messages = session.messages(call)
+                requests.append(Request(policy_of[role], messages, seed, call, context, sampling[role], unknown + 1))
+    return requests, roles
 
 
 def _run_tools(live: list[_Running], task: Task, threads: Threads) -> list[Future[ToolResult]]:
@@ -174,18 +255,19 @@ def _run_tools(live: list[_Running], task: Task, threads: Threads) -> list[Futur
 
 
 def _reply(
-    live: list[_Running], answers: Iterator[tuple[Completion, tuple[str, str]]], found: Iterator[Future[ToolResult]]
+    live: list[_Running], answers: Iterator[tuple[Request, Completion, str]], found: Iterator[Future[ToolResult]]
 ) -> None:
     """Answer each session's wave in its own order: asks with the engine's completions, tools with what they found."""
     for running in live:
         session = running.session
         for call in session.waiting:
             if type(call) is Ask:
-                completion, (role, policy) = next(answers)
+                request, completion, role = next(answers)
                 if session.status is not None:  # the budget ran out, or a tool failed, earlier in this wave
                     continue
-                running.turns.append(Turn(running.replied, call.agent, role, policy, completion))
-                running.contexts[call.agent] = completion.prompt_ids + completion.token_ids
+                turn = Turn(running.replied, call.agent, role, request.policy, completion, request.sampling)
+                running.turns.append(turn)
+                running.contexts[call.agent] = _ids(completion), 0
                 session.reply(completion.text, len(completion.prompt_ids), len(completion.token_ids))
             elif type(call) is UseTool:
                 result = next(found)

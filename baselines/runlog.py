@@ -11,6 +11,7 @@ learning_curve.png, report.html
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -56,7 +57,9 @@ class RunLog:
             file.write(text.encode())
 
     def metrics(self, record: dict[str, Any]) -> None:
-        self._append("metrics.jsonl", record)
+        """Append a line; numbers that are not finite, which JSON does not have, become null."""
+        lost = {k: None for k, v in record.items() if isinstance(v, float) and not math.isfinite(v)}
+        self._append("metrics.jsonl", record | lost)
 
     def timing(self, record: dict[str, Any]) -> None:
         self._append("timing.jsonl", record)

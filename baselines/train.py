@@ -11,136 +11,41 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import torch
-
 from baselines.args import TrainArgs
-from baselines.chat import Chat, continues
-from baselines.engines.router import EngineRouter
-from baselines.engines.transformers import TransformersEngine
-from baselines.evaluate import Evaluation, evaluate, traces_of
-from baselines.learner import Learner, Settings, to_samples
-from baselines.methods import Method, make_method
-from baselines.policies import Policies, PolicyRouter, load_tokenizer, stop_ids
+from baselines.batch import to_samples
+from baselines.evaluate import traces_of
+from baselines.learner import Learner
 from baselines.progress import Progress
-from baselines.rollout import Start, groups, rollout
+from baselines.rollout import groups
 from baselines.runlog import RunLog
-from baselines.tiny.warm_start import Recipe, tiny_model
-from baselines.types import Episode, Sampling
-from llm_marl_envs.errors import ConfigError, UnknownName
-from llm_marl_envs.protocol import Workflow
-from llm_marl_envs.rewards import reward_rule
+from baselines.team import Team
+from baselines.types import Episode
 from llm_marl_envs.seeds import seed_of
-from llm_marl_envs.session import Limits, Status
-from llm_marl_envs.spec import EnvSpec, check_tools, make_task, make_workflow
+from llm_marl_envs.session import Status
 from llm_marl_envs.stats.figures import team_figures
 from llm_marl_envs.stats.intervals import accuracy_of
-from llm_marl_envs.task import Problem, Task
-from llm_marl_envs.tasks.arithmetic import Arithmetic
+from llm_marl_envs.task import Problem
 
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C: the run was checkpointed and can be resumed."""
 
 
-@dataclass
-class Team:
-    """Everything that plays: task, workflow, method, and the policies with their engine, made from a run's settings."""
-
-    args: TrainArgs
-    progress: Progress
-
-    def __post_init__(self):
-        task, workflow, method = self.args.knobs()
-        self.task: Task = make_task(self.args.task, **task)
-        self.workflow: Workflow = make_workflow(self.args.workflow, **workflow)
-        check_tools(self.task, self.workflow)
-        self.method: Method = make_method(self.args.method, **method)
-        self.route: PolicyRouter = self.method.route(self.workflow.roster)
-        self.spec = EnvSpec.of(self.task, self.workflow)
-        self.limits = Limits(calls=self.args.max_calls)
-        self.device = pick_device(self.args.device)
-        torch.set_num_threads(self.args.threads)
-
-    @cached_property
-    def path(self) -> str:
-        return resolve_model(self.args.model, self.args.workflow, self.task, self.args.seed, self.progress)
-
-    @cached_property
-    def policies(self) -> Policies:
-        assert self.chat  # a template that does not fit is refused before a model is loaded
-        path, names, rank = self.path, self.route.policies, self.args.lora_rank
-        with torch.random.fork_rng():
-            torch.manual_seed(seed_of("adapters", self.args.seed) % 2**63)
-            return Policies(path, names, lora_rank=rank, device=self.device, train=self.method.learns)
-
-    @cached_property
-    def chat(self) -> Chat:
-        chat = Chat(
-            load_tokenizer(self.path), stop_ids(self.path), thinking=self.args.thinking, system=self.args.system
-        )
-        question = self.task.problems(self.task.splits[0])[0].question
-        if continues(self.workflow, question):
-            chat.check_continuation()
-        return chat
-
-    @cached_property
-    def engine(self) -> EngineRouter:
-        return EngineRouter(dict.fromkeys(self.policies.names, TransformersEngine(self.policies, self.chat)))
-
-    @cached_property
-    def held_out(self) -> Sequence[Problem]:
-        split = self.eval_split
-        return self.task.problems(split)[: self.args.eval_problems]
-
-    @property
-    def eval_split(self) -> str:
-        split = self.args.eval_split or "test"
-        if split not in self.task.splits:
-            raise UnknownName(f"split of {self.args.task}", split, self.task.splits)
-        return split
-
-    def play(self, starts: Sequence[Start]) -> list[Episode]:
-        """Rollouts as in training."""
-        sampling = Sampling(self.args.temperature, self.args.max_tokens)
-        rule = reward_rule(self.args.reward)
-        return rollout(starts, self.route, self.engine, self.task, sampling=sampling, rule=rule)
-
-    def evaluate(self) -> Evaluation:
-        """Greedy play on the held-out problems."""
-        sampling = Sampling(0.0, self.args.max_tokens)
-        return evaluate(
-            self.task, self.workflow, self.held_out, self.route, self.engine, sampling=sampling, limits=self.limits
-        )
-
-
 def train(args: TrainArgs, progress: Progress | None = None) -> Path:
     """Run the loop and return the run folder. Raises Interrupted after ctrl-C, with a checkpoint of the last whole step."""
     progress = progress or Progress()
     record = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(args).items()}
-    record["set"] = list(args.set)
     stored = {k: v for k, v in record.items() if k not in ("out", "resume", "threads", "device")}
     team = Team(args, progress)  # bad names and models are found before a folder is made,
+    stored |= {"set": list(args.set), "per": list(args.per), "settings": team.plan.record()}
     assert team.held_out is not None  # and names before a model is made
     assert team.policies
     log = RunLog.start(args.out, stored, resume=args.resume)
-    settings = Settings(
-        lr=args.learning_rate,
-        steps=args.steps,
-        schedule=args.schedule,
-        warmup=args.warmup,
-        clip=args.clip_grad,
-        micro_batch=args.micro_batch,
-        updates=args.updates,
-        normaliser=team.method.normaliser,
-        temperature=args.temperature,
-    )
-    learner = Learner(team.policies, settings, team.method.loss(), team.chat.pad_id)
+    learner = Learner(team.policies, team.settings, team.method.loss, team.chat.pad_id)
     done = _restore(log, team, learner)
     steps = args.steps if team.method.learns else 0
     problems = team.task.problems("train")
@@ -150,19 +55,22 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
         for step in range(done, steps):
             began = time.perf_counter()
             batch = pick_problems(problems, args.problems, step, args.seed)
-            starts = groups(team.workflow, batch, args.samples, seed_of("train", args.seed, step), team.limits)
-            episodes = team.method.collect(starts, team.play)
+            starts = groups(team.practice, batch, args.samples, seed_of("train", args.seed, step), team.limits)
+            episodes = team.method.collect(starts, team.play, team.task)
             played = time.perf_counter()
             usable = [e for e in episodes if e.outcome.status is not Status.FAILED]
-            credit = team.method.credit(usable, seed_of("credit", args.seed, step))
-            stats = learner.update(to_samples(usable, credit), step)
+            credit = team.method.credit(usable, learner.values(usable), seed_of("credit", args.seed, step))
+            stats = learner.update(to_samples(usable, credit) + team.method.lessons(usable), step)
+            stats |= team.learn(usable, step)
             figures = _describe(episodes, usable)
             log.metrics({"step": step + 1, "kind": "train", **figures, **stats})
             log.timing({"step": step + 1, "play_s": played - began, "learn_s": time.perf_counter() - played})
-            progress.step(step + 1, figures)
+            progress.step(step + 1, figures | stats)
             last, stop = step + 1 == steps, stop_asked()
             if args.trace_every and ((step + 1) % args.trace_every == 0 or last):
-                log.traces(f"train-{step + 1:06d}", traces_of(episodes, team.spec, "train", trace_meta(args, step + 1)))
+                log.traces(
+                    f"train-{step + 1:06d}", traces_of(episodes, team.practised, "train", trace_meta(args, step + 1))
+                )
             if (step + 1) % args.eval_every == 0 or last:
                 _evaluate(team, log, step + 1, progress)
             if (step + 1) % args.checkpoint_every == 0 or last or stop:
@@ -185,28 +93,17 @@ def pick_problems(problems: Sequence[Problem], count: int, step: int, seed: int)
     return picked
 
 
-def pick_device(wanted: str) -> str:
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "--device cuda, but torch finds no CUDA device. Use --device cpu or auto, or install a CUDA build."
-        )
-    return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def resolve_model(model: str, workflow: str, task: Task, seed: int, progress: Progress) -> str:
-    """A path or hub name; `tiny` becomes the folder of the warm-started model, made now if it is not cached."""
-    if model != "tiny":
-        return model
-    lessons = task if isinstance(task, Arithmetic) else Arithmetic()
-    return str(tiny_model(workflow, lessons, Recipe(seed=seed), progress=progress.warm_start))
-
-
 def _describe(episodes: Sequence[Episode], usable: Sequence[Episode]) -> dict[str, Any]:
+    """How the team plays (forks and counterfactuals left out), and all that was played and sampled for the step."""
+    usable = [e for e in usable if e.origin is None]
     rewards = [sum(e.rewards.values()) / len(e.rewards) for e in usable]
+    sampled = sum(len(turn.completion.token_ids) for e in episodes for turn in e.own_turns)
     return {
         "reward": sum(rewards) / len(rewards) if rewards else 0.0,
         "accuracy": accuracy_of((e.problem.question.id, e.outcome.team.value) for e in usable).mean if usable else 0.0,
-        **team_figures([e.outcome for e in episodes]),
+        **team_figures([e.outcome for e in episodes if e.origin is None]),
+        "episodes": len(episodes),
+        "sampled_tokens": sampled,
     }
 
 
@@ -229,8 +126,7 @@ def trace_meta(args: TrainArgs, step: int) -> dict[str, Any]:
 
 
 def _save(folder: Path, team: Team, learner: Learner) -> None:
-    team.policies.save(folder)
-    team.chat.tokenizer.save_pretrained(folder)
+    team.save(folder)
     learner.save(folder / "optimizer.pt")
 
 
@@ -241,7 +137,7 @@ def _restore(log: RunLog, team: Team, learner: Learner) -> int:
         log.rewind(-1)
         return 0
     folder = log.checkpoint_folder(steps[-1])
-    team.policies.restore(folder)
+    team.restore(folder)
     learner.restore(folder / "optimizer.pt")
     log.rewind(steps[-1])
     return steps[-1]

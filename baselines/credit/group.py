@@ -6,18 +6,20 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 
-from baselines.types import Credit, Episode, Turn
+from baselines.types import Episode, Place, Turn
 
 EPS_GROUP = 1e-4  # TRL's
 EPS_AGENT = 1e-6  # Dr. MAS's
 
 
-def group_relative(episodes: Sequence[Episode], *, std: bool = False) -> Credit:
+def group_relative(episodes: Sequence[Episode], *, std: bool = False) -> dict[Place, float]:
     """A = R - mean(R), or (R - mean(R)) / (std(R) + 1e-4), over the episodes of a group (GRPO, arXiv 2402.03300; without
     std: Dr. GRPO, arXiv 2503.20783).
 
     R is the reward of the role that spoke. Every episode counts once for every role, whether the role spoke or not, so under
     a team reward all roles share one baseline. `std` is the sample standard deviation (n - 1).
+
+    A fork's turns from before it left its parent get no credit here: they are trained on once, as the parent's.
 
     Worked example: team rewards 1, 0, 0, 0 -> advantages .75, -.25, -.25, -.25, and with std (.5) 1.5, -.5, -.5, -.5.
     """
@@ -30,11 +32,11 @@ def group_relative(episodes: Sequence[Episode], *, std: bool = False) -> Credit:
     return _advantages(episodes, moments, lambda turn: turn.role, EPS_GROUP if std else None)
 
 
-def agent_relative(episodes: Sequence[Episode], *, std: bool = True) -> Credit:
+def agent_relative(episodes: Sequence[Episode], *, std: bool = True) -> dict[Place, float]:
     """A = (R - mu_k) / (sigma_k + 1e-6), with the statistics of all of agent k's turns in the group (Dr. MAS,
     arXiv 2602.08847, section 5.1 and its released code).
 
-    An episode in which the agent spoke three times counts three times for it; one in which it was silent does not count. The
+    An episode in which the agent spoke three times counts three times for it (a fork without what it has from its parent); one in which it was silent does not count. The
     sample standard deviation is used, and an agent with a single turn in the group has mu 0 and sigma 1.
 
     Worked example: the agent spoke twice in an episode with reward 1 and once in one with reward 0: mu = 2/3, sigma = .577, so its
@@ -42,7 +44,7 @@ def agent_relative(episodes: Sequence[Episode], *, std: bool = True) -> Credit:
     """
     pools: dict[tuple[int, str], list[float]] = defaultdict(list)
     for episode in episodes:
-        for turn in episode.turns:
+        for turn in episode.own_turns:
             pools[episode.group, turn.agent].append(episode.rewards[turn.agent])
     moments = {key: _moments(pool) if len(pool) > 1 else (0.0, 1.0) for key, pool in pools.items()}
     return _advantages(episodes, moments, lambda turn: turn.agent, EPS_AGENT if std else None)
@@ -53,11 +55,11 @@ def _advantages(
     moments: Mapping[tuple[int, str], tuple[float, float]],
     pool: Callable[[Turn], str],
     eps: float | None,
-) -> Credit:
+) -> dict[Place, float]:
     """Each turn's reward minus the mean of its pool, divided by the pool's deviation + eps unless eps is None."""
-    credit: Credit = {}
+    credit: dict[Place, float] = {}
     for i, episode in enumerate(episodes):
-        for turn in episode.turns:
+        for turn in episode.own_turns:
             mean, spread = moments[episode.group, pool(turn)]
             advantage = episode.rewards[turn.agent] - mean
             credit[i, turn.index] = advantage if eps is None else advantage / (spread + eps)

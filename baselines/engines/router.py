@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from baselines.types import Completion, Engine, Request, Sampling
+from baselines.types import Completion, Engine, Request
 from llm_marl_envs.errors import UnknownName
 
 
@@ -14,7 +14,7 @@ class EngineRouter:
     def __init__(self, engines: Mapping[str, Engine]):
         self.engines = dict(engines)
 
-    def generate(self, requests: list[Request], sampling: Sampling) -> list[Completion]:
+    def generate(self, requests: list[Request]) -> list[Completion]:
         """One completion per request, in order. Each engine is asked once, for all requests of the policies that it serves.
 
         Raises UnknownName for a policy that no engine serves, before any engine is asked, and ValueError if an engine
@@ -28,7 +28,7 @@ class EngineRouter:
         done: list[Completion | None] = [None] * len(requests)
         for mine in places.values():
             batch = [requests[place] for place in mine]
-            completions = self.engines[batch[0].policy].generate(batch, sampling)
+            completions = self.engines[batch[0].policy].generate(batch)
             if len(completions) != len(batch):
                 raise ValueError(self._named(batch[0].policy, len(completions), len(batch)))
             for place, completion in zip(mine, completions, strict=True):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from baselines.types import Completion, Request, Sampling
+from baselines.types import Completion, Request
 
 
 class Scripted:
-    """Says whatever `say(request)` returns. There are no tokens, so nothing can be trained on it."""
+    """Says whatever `say(request)` returns, up to a stop word. There are no tokens, so nothing can be trained on it and
+    nothing else of `request.sampling` applies, unless `say` heeds it."""
 
     def __init__(self, say: Callable[[Request], str]):
         self.say = say
 
-    def generate(self, requests: list[Request], sampling: Sampling) -> list[Completion]:
-        return [Completion(self.say(request)) for request in requests]
+    def generate(self, requests: list[Request]) -> list[Completion]:
+        done = []
+        for request in requests:
+            text = self.say(request)
+            done.append(Completion(text[: request.sampling.end(text)] if request.sampling.stop else text))
+        return done

@@ -7,12 +7,14 @@ in the batch (up to the rounding of batched matrix products).
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from baselines.chat import Chat
+from baselines.distribution import Truncation, truncated, truncation_of
 from baselines.policies import Policies
 from baselines.types import Completion, Request, Sampling
 
@@ -26,44 +28,64 @@ class TransformersEngine:
     def __init__(self, policies: Policies, chat: Chat):
         self.policies, self.chat = policies, chat
 
-    def generate(self, requests: list[Request], sampling: Sampling) -> list[Completion]:
-        """One completion per request, in order; one or more batches per policy."""
-        prompts = [
-            self.chat.follow(r.context, r.messages) if r.context else self.chat.open(r.messages) for r in requests
-        ]
+    def generate(self, requests: list[Request]) -> list[Completion]:
+        """One completion per request, in order; one or more batches per policy, whatever sampling its requests ask for."""
+        prompts = [self.chat.resume(r.context, r.new, r.messages) for r in requests]
         by_policy: dict[str, list[int]] = defaultdict(list)
         for i, request in enumerate(requests):
             by_policy[request.policy].append(i)
         done: dict[int, Completion] = {}
         for policy, rows in by_policy.items():
             model = self.policies.model(policy)
-            for batch in _batches(rows, prompts, sampling.max_tokens):
-                decoded = self._decode(model, [prompts[i] for i in batch], [requests[i].seed for i in batch], sampling)
+            for batch in _batches(rows, prompts, [r.sampling.max_tokens for r in requests]):
+                decoded = self._decode(model, [prompts[i] for i in batch], [requests[i] for i in batch])
                 done.update(zip(batch, decoded, strict=True))
         return [done[i] for i in range(len(requests))]
 
     @torch.inference_mode()
     def _decode(
-        self, model: torch.nn.Module, prompts: list[tuple[int, ...]], seeds: list[int], sampling: Sampling
+        self, model: torch.nn.Module, prompts: list[tuple[int, ...]], requests: list[Request]
     ) -> list[Completion]:
+        seeds, samplings = [r.seed for r in requests], [r.sampling for r in requests]
         with torch.autocast(self.policies.device, torch.bfloat16, enabled=self.policies.autocast):
-            ids, logprobs = decode(model, prompts, seeds, sampling, self.chat.stop_ids, self.chat.pad_id)
-        out = []
-        for prompt, row, probs in zip(prompts, ids, logprobs, strict=True):
-            stopped = row[-1] in self.chat.stop_ids
-            text = self.chat.decode(row[:-1] if stopped else row)
-            out.append(Completion(text, prompt, tuple(row), tuple(probs), "stop" if stopped else "length"))
-        return out
+            ids, logprobs = decode(
+                model, prompts, seeds, samplings, self.chat.stop_ids, self.chat.pad_id, self._stop_word
+            )
+        return [
+            self._completion(prompt, row, probs, sampling)
+            for prompt, row, probs, sampling in zip(prompts, ids, logprobs, samplings, strict=True)
+        ]
+
+    def _completion(
+        self, prompt: tuple[int, ...], ids: list[int], logprobs: list[float], sampling: Sampling
+    ) -> Completion:
+        """The text ends before the first stop word; the ids end with the token that completed it."""
+        stopped = ids[-1] in self.chat.stop_ids
+        text = self.chat.decode(ids[:-1] if stopped else ids)
+        end = sampling.end(text, len(self.chat.opens))
+        if end is not None:
+            while sampling.end(self.chat.decode(ids[:-1]), len(self.chat.opens)) is not None:
+                ids, logprobs = ids[:-1], logprobs[:-1]
+            text, stopped = text[:end], True
+        return Completion(text, prompt, tuple(ids), tuple(logprobs), "stop" if stopped else "length")
+
+    def _stop_word(self, ids: list[int], sampling: Sampling) -> bool:
+        """Whether the reply holds a stop word. Only its last tokens are decoded, unless they do: the rest was looked at before."""
+        tail = ids[-(max(len(word.encode()) for word in sampling.stop) + 4) :]
+        if sampling.end(self.chat.decode(tail), len(self.chat.opens)) is None:
+            return False
+        return sampling.end(self.chat.decode(ids), len(self.chat.opens)) is not None
 
 
-def _batches(rows: list[int], prompts: list[tuple[int, ...]], new: int) -> list[list[int]]:
+def _batches(rows: list[int], prompts: list[tuple[int, ...]], new: list[int]) -> list[list[int]]:
     """Rows of similar prompt length together, within the limits on rows and on rows x tokens."""
     batches: list[list[int]] = []
     longest = 0
     for i in sorted(rows, key=lambda i: len(prompts[i])):
-        longest = len(prompts[i]) + new
+        longest = max(longest, len(prompts[i]) + new[i])
         if not batches or len(batches[-1]) >= MAX_ROWS or (len(batches[-1]) + 1) * longest > MAX_TOKENS:
             batches.append([])
+            longest = len(prompts[i]) + new[i]
         batches[-1].append(i)
     return batches
 
@@ -72,11 +94,13 @@ def decode(
     model: torch.nn.Module,
     prompts: list[tuple[int, ...]],
     seeds: list[int],
-    sampling: Sampling,
+    samplings: list[Sampling],
     stop_ids: frozenset[int],
     pad_id: int,
+    stop_word: Callable[[list[int], Sampling], bool],
 ) -> tuple[list[list[int]], list[list[float]]]:
-    """Sampled ids (stop token included) and their log-probs, one list per prompt.
+    """Sampled ids (stop token included) and their log-probs, one list per prompt. `stop_word(ids, sampling)` says whether a reply
+    so far holds one of its stop words.
 
     Equal prompts are read once and their cache is copied to each of their rows; rows that have ended leave the batch.
     """
@@ -102,20 +126,27 @@ def decode(
     if len(distinct) < len(prompts) or len(distinct) > 1:
         cache.batch_select_indices(owner)
     position = mask.sum(1)  # (B,)
-    uniforms = _uniforms(seeds, sampling, device)
+    draw = _Draw(seeds, samplings, device)
     stops = torch.tensor(sorted(stop_ids), device=device)
+    limits = torch.tensor([s.max_tokens for s in samplings], device=device)
+    most = max(s.max_tokens for s in samplings)
+    worded = any(s.stop for s in samplings)
 
     rows = torch.arange(len(prompts), device=device)  # which prompt each live row belongs to
-    tokens_out = torch.full((len(prompts), sampling.max_tokens), -1, device=device)
-    logprobs_out = torch.zeros((len(prompts), sampling.max_tokens), device=device)
+    tokens_out = torch.full((len(prompts), most), -1, device=device)
+    logprobs_out = torch.zeros((len(prompts), most), device=device)
     ended = torch.zeros(len(prompts), dtype=torch.bool, device=device)  # of the live rows
-    for t in range(sampling.max_tokens):
-        token, logprob = _pick(logits, sampling.temperature, None if uniforms is None else uniforms[rows, t])
+    for t in range(most):
+        token, logprob = draw(logits, rows, t)
         tokens_out[rows, t] = torch.where(ended, -1, token)
         logprobs_out[rows, t] = logprob
-        ended = ended | torch.isin(token, stops)
+        ended = ended | torch.isin(token, stops) | (t + 1 >= limits[rows])
+        if worded:
+            said = zip(rows.tolist(), tokens_out[rows, : t + 1].tolist(), ended.tolist(), strict=True)
+            found = [not end and bool(samplings[r].stop) and stop_word(ids, samplings[r]) for r, ids, end in said]
+            ended = ended | torch.tensor(found, device=device)
         live = int((~ended).sum())
-        if live == 0 or t + 1 == sampling.max_tokens:
+        if live == 0:
             break
         if live <= 0.75 * len(rows):
             keep = (~ended).nonzero().squeeze(1)
@@ -138,22 +169,37 @@ def decode(
     )
 
 
-def _uniforms(seeds: list[int], sampling: Sampling, device: torch.device) -> Tensor | None:
-    """(B, max_tokens) numbers in [0, 1), each row from its own seed; None if decoding is greedy."""
-    if sampling.temperature == 0:
-        return None
-    drawn = [np.random.Generator(np.random.Philox(key=seed)).random(sampling.max_tokens) for seed in seeds]
-    return torch.from_numpy(np.stack(drawn)).to(device, torch.float32 if device.type == "mps" else torch.float64)
+class _Draw:
+    """Draws each row's next token by its own sampling, from uniforms that belong to its seed."""
 
+    def __init__(self, seeds: list[int], samplings: list[Sampling], device: torch.device):
+        self.greedy = torch.tensor([s.greedy for s in samplings], device=device)
+        self.all_greedy = all(s.greedy for s in samplings)
+        self.temperature = torch.tensor([s.temperature or 1.0 for s in samplings], device=device)
+        cut = truncation_of(samplings)
+        self.cut = cut and Truncation(*(x.to(device) for x in cut))
+        if not self.all_greedy:
+            most = max(s.max_tokens for s in samplings)
+            drawn = np.stack([np.random.Generator(np.random.Philox(key=seed)).random(most) for seed in seeds])
+            exact = torch.float32 if device.type == "mps" else torch.float64
+            self.uniforms = torch.from_numpy(drawn).to(device, exact)  # (B, most) in [0, 1)
 
-def _pick(logits: Tensor, temperature: float, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The next token (B,) and its log-prob (B,) under the distribution it was drawn from."""
-    if uniform is None:
-        logp = torch.log_softmax(logits.float(), -1)
-        token = logp.argmax(-1)
-    else:
-        logp = torch.log_softmax(logits.float() / temperature, -1)
-        cdf = logp.to(uniform.dtype).exp().cumsum(-1)
-        token = torch.searchsorted(cdf, uniform[:, None] * cdf[:, -1:], right=True).squeeze(1)
-        token = token.clamp(max=logits.shape[-1] - 1)
-    return token, logp.gather(-1, token[:, None]).squeeze(1)
+    def __call__(self, logits: Tensor, rows: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        """The next token (B,) of these rows and its log-prob (B,) under the distribution it was drawn from."""
+        scaled = logits.float() / self.temperature[rows, None]
+        if self.cut is not None:
+            scaled = truncated(scaled, Truncation(self.cut.top_k[rows], self.cut.top_p[rows]))
+        logp = torch.log_softmax(scaled, -1)
+        if self.all_greedy:
+            token = logp.argmax(-1)
+        else:
+            uniform = self.uniforms[rows, t]
+            cdf = logp.to(uniform.dtype).exp().cumsum(-1)
+            total = cdf[:, -1:]
+            below = torch.nextafter(
+                total, torch.zeros_like(total)
+            )  # u x total may round to the total, which no token reaches
+            token = torch.searchsorted(cdf, torch.minimum(uniform[:, None] * total, below), right=True).squeeze(1)
+            token = token.clamp(max=logits.shape[-1] - 1)  # of a model that says nothing but NaN
+            token = torch.where(self.greedy[rows], logp.argmax(-1), token)
+        return token, logp.gather(-1, token[:, None]).squeeze(1)

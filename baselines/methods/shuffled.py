@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from baselines.methods.shared import Shared
-from baselines.types import Credit, Episode
+from baselines.types import Credit, Episode, Values
 from llm_marl_envs.seeds import seed_of
 
 
@@ -18,7 +18,7 @@ class Shuffled(Shared):
     If this improves, the gain of the real run is not evidence that the reward taught anything.
     """
 
-    def credit(self, episodes: Sequence[Episode], seed: int) -> Credit:
+    def credit(self, episodes: Sequence[Episode], values: Values, seed: int) -> Credit:
         rewards = [episode.rewards for episode in episodes]
         Random(seed_of("shuffled", seed)).shuffle(rewards)
-        return super().credit([replace(e, rewards=r) for e, r in zip(episodes, rewards, strict=True)], seed)
+        return super().credit([replace(e, rewards=r) for e, r in zip(episodes, rewards, strict=True)], values, seed)

@@ -222,8 +222,8 @@ def test_a_template_that_strips_thinking_trains_conversations(tmp_path, monkeypa
     sampled, trained, longest = set(), 0, 0
     generate, to_samples = TransformersEngine.generate, module.to_samples
 
-    def generated(self, requests, sampling):
-        done = generate(self, requests, sampling)
+    def generated(self, requests):
+        done = generate(self, requests)
         sampled.update((*c.prompt_ids, *c.token_ids) for c in done)
         return done
 

@@ -137,12 +137,12 @@ class Meeting(Slow):
             self.grading.set()
         return super().grade(problem, text, kind)
 
-    def generate(self, requests, sampling):
+    def generate(self, requests):
         self.calls += 1
         if self.calls == 2:
             self.generating.set()
             self.grading.wait(30 if module.CHEAP_S == CHEAP_S else 0.1)
-        return Scripted(lambda request: "\\boxed{1}").generate(requests, sampling)
+        return Scripted(lambda request: "\\boxed{1}").generate(requests)
 
 
 @pytest.mark.parametrize(("cheap", "met"), [(CHEAP_S, True), (inf, False)])
@@ -154,8 +154,8 @@ def test_grading_overlaps_with_generation(monkeypatch, cheap, met):
     starts = groups(workflow, TASK.problems("train")[:8], 1, seed=0)
     generate = task.generate
 
-    def watched(requests, sampling):
-        done = generate(requests, sampling)
+    def watched(requests):
+        done = generate(requests)
         if task.calls == 2:
             met_in_time.append(task.grading.is_set())
         return done

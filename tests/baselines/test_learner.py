@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from baselines.batch import collate, packed, to_samples  # noqa: E402
 from baselines.chat import Chat  # noqa: E402
 from baselines.engines.scripted import Scripted  # noqa: E402
 from baselines.engines.transformers import TransformersEngine  # noqa: E402
-from baselines.learner import Learner, Settings, collate, to_samples  # noqa: E402
+from baselines.learner import Learner, Settings  # noqa: E402
 from baselines.losses import grpo, gspo, token_logprobs  # noqa: E402
 from baselines.methods import make_method  # noqa: E402
 from baselines.policies import PolicyRouter  # noqa: E402
 from baselines.rollout import groups, rollout  # noqa: E402
 from baselines.types import Sample, Sampling, Span  # noqa: E402
 from llm_marl_envs import make_task, make_workflow  # noqa: E402
+from llm_marl_envs.errors import ConfigError  # noqa: E402
 
 
 @pytest.fixture
@@ -30,7 +33,8 @@ def model(micro_model):
 @pytest.fixture
 def policies(model):
     return SimpleNamespace(
-        names=("p",), device="cpu", autocast=False, model=lambda name: model, parameters=lambda name: list(model.parameters())
+        names=("p",), device="cpu", autocast=False, heads={}, model=lambda name: model, parameters=lambda name: list(model.parameters()),
+        dropping=lambda name, seed: nullcontext(),
     )  # fmt: skip
 
 
@@ -49,7 +53,13 @@ def samples():
                 "solver" if i < 4 else "critic",
                 tuple(ids),
                 tuple(
-                    Span(a, b, 0.0 if i == 2 else (-1.0) ** i * (i + 1 + k), tuple([-8.0] * (b - a)))
+                    Span(
+                        a,
+                        b,
+                        0.0 if i == 2 else (-1.0) ** i * (i + 1 + k),
+                        tuple([-8.0] * (b - a)),
+                        old=(-8.0,) * (b - a),
+                    )
                     for k, (a, b) in enumerate(spans)
                 ),
             )
@@ -62,7 +72,7 @@ def gradient(model):
 
 
 def settle(policies, samples, loss, **settings):
-    learner = Learner(policies, Settings(1e-3, 10, **settings), loss, pad_id=0)
+    learner = Learner(policies, Settings(1e-3, 10, **settings), lambda name: loss, pad_id=0)
     for p in policies.parameters("p"):
         p.grad = None
     return learner.gradients("p", samples)
@@ -71,15 +81,22 @@ def settle(policies, samples, loss, **settings):
 @pytest.mark.parametrize("normaliser", ["tokens", "sequences"])
 @pytest.mark.parametrize("loss", [grpo, gspo])
 def test_micro_batches_change_neither_loss_nor_gradient(policies, model, samples, loss, normaliser):
-    whole = settle(policies, samples, loss(), normaliser=normaliser, micro_batch=100)
+    whole = settle(policies, samples, loss(), normaliser=normaliser, micro_tokens=10_000)
     expected = gradient(model)
     assert expected.abs().max() > 0
-    for size in (1, 3):
-        stats = settle(policies, samples, loss(), normaliser=normaliser, micro_batch=size)
+    for size in (1, 60):
+        stats = settle(policies, samples, loss(), normaliser=normaliser, micro_tokens=size)
         assert stats["loss"] == pytest.approx(whole["loss"], rel=1e-5)
         assert torch.allclose(gradient(model), expected, rtol=1e-4, atol=1e-7)
         for key in ("grad_square/solver", "grad_square/critic"):
             assert stats[key] == pytest.approx(whole[key], rel=1e-3)
+
+
+def test_micro_batches_by_hand():
+    assert list(packed([5, 2, 3, 9], 6)) == [[1, 2], [0], [3]]
+    assert list(packed([4, 4, 4], 8)) == [[0, 1], [2]]
+    assert list(packed([4, 4, 4], 1)) == [[0], [1], [2]], "one sequence goes in in any case"
+    assert list(packed([], 8)) == []
 
 
 def test_loss_is_the_sum_over_tokens_taken_by_hand(policies, model, samples):
@@ -103,7 +120,7 @@ def test_only_sampled_tokens_get_a_gradient(model, samples):
     """d loss / d logits is zero wherever the next token was not sampled: prompts, tool output, padding."""
     batch = collate(samples, "tokens", 10.0, 0, "cpu")
     logits = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1]).logits.detach().requires_grad_()
-    per_token, _ = grpo(1e9, 1e9)(token_logprobs(logits, batch.ids, 1.0), batch.old, batch.advantage, batch.segment)
+    per_token, _ = grpo(1e9, 1e9)(token_logprobs(logits, batch.ids, 1.0), None, batch)
     (per_token * batch.weight).sum().backward()
     touched = logits.grad.abs().sum(-1) > 0  # (B, T)
     expected = torch.zeros_like(touched)
@@ -117,8 +134,9 @@ def test_only_sampled_tokens_get_a_gradient(model, samples):
 def test_a_planted_echo_of_a_tool_is_not_trained_on(policies, model):
     """Two samples that differ only in the origin of the middle: sampled by the agent, or returned by a tool."""
     ids = tuple(range(20, 40))
-    said = Sample("p", "r", ids, (Span(5, 15, 1.0, (-5.0,) * 10), Span(15, 20, 1.0, (-5.0,) * 5)))
-    tool = Sample("p", "r", ids, (Span(15, 20, 1.0, (-5.0,) * 5),))
+    old = (-5.0,) * 10
+    said = Sample("p", "r", ids, (Span(5, 15, 1.0, (), old=old), Span(15, 20, 1.0, (), old=old[:5])))
+    tool = Sample("p", "r", ids, (Span(15, 20, 1.0, (), old=old[:5]),))
     assert settle(policies, [said], grpo())["loss"] != settle(policies, [tool], grpo())["loss"]
     batch = collate([tool], "tokens", 5.0, 0, "cpu")
     assert batch.weight[0].nonzero().flatten().tolist() == [14, 15, 16, 17, 18]
@@ -150,7 +168,7 @@ def test_shares_per_role_equal_separate_backward_passes(policies, model, samples
         only = [s if s.role == role else _mute(s) for s in samples]  # muted samples still count in the normaliser
         settle(policies, only, grpo())
         squares[role] = float(gradient(model).pow(2).sum())
-    learner = Learner(policies, Settings(1e-3, 10), grpo(), pad_id=0)
+    learner = Learner(policies, Settings(1e-3, 10), lambda name: grpo(), pad_id=0)
     stats = learner.update(samples, 0)
     assert stats["grad_share/solver"] == pytest.approx(squares["solver"] / sum(squares.values()), rel=1e-3)
     assert stats["grad_share/solver"] + stats["grad_share/critic"] == pytest.approx(1.0)
@@ -161,7 +179,7 @@ def _mute(sample):
 
 
 def test_no_gradient_no_step_and_large_gradients_are_clipped(policies, model, samples):
-    learner = Learner(policies, Settings(1e-2, 10, clip=1e-3, weight_decay=0.1), grpo(), pad_id=0)
+    learner = Learner(policies, Settings(1e-2, 10, clip=1e-3, weight_decay=0.1), lambda name: grpo(), pad_id=0)
     before = [p.clone() for p in model.parameters()]
     learner.update([_mute(s) for s in samples], 0)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
@@ -171,12 +189,40 @@ def test_no_gradient_no_step_and_large_gradients_are_clipped(policies, model, sa
 
 
 def test_schedules_by_hand():
-    linear = Settings(1.0, 10, schedule="linear", floor=0.1)
+    """The last step of a run of n is n - 1: there the rate is at the floor, as it says."""
+    linear = Settings(1.0, 11, schedule="linear", floor=0.1)
     assert [round(linear.rate(s), 4) for s in (0, 5, 10)] == [1.0, 0.55, 0.1]
-    cosine = Settings(1.0, 12, schedule="cosine", warmup=2, floor=0.0)
+    cosine = Settings(1.0, 13, schedule="cosine", warmup=2, floor=0.0)
     assert [round(cosine.rate(s), 4) for s in (0, 1, 2, 7, 12)] == [0.5, 1.0, 1.0, 0.5, 0.0]
+    assert Settings(1.0, 20).rate(19) == 0.05
+    assert Settings(1.0, 1).rate(0) == 1.0
+    for steps in (2, 3, 10):
+        for warmup in range(steps):
+            for schedule in ("linear", "cosine", "constant"):
+                rates = [Settings(1.0, steps, schedule, warmup).rate(step) for step in range(steps)]
+                assert max(rates) == 1.0, "it reaches its peak"
+                assert rates[-1] == pytest.approx(1.0 if schedule == "constant" or warmup == steps - 1 else 0.05)
+    with pytest.raises(ConfigError, match=r"warm-up of 10 steps.*a run of 10.*--warmup"):
+        Settings(1.0, 10, warmup=10)
     assert Settings(2.0, 10, schedule="constant").rate(9) == 2.0
     assert dataclasses.replace(linear, warmup=4).rate(1) == 0.5
+
+
+def test_the_clipped_share_is_of_the_tokens_that_were_computed(policies, samples):
+    """Old log-probs of -8 make all ratios large: what has a positive advantage is clipped. Sample 2 teaches nothing."""
+    stats = settle(policies, samples, grpo(0.2, 0.28))
+    lengths = [(s.end - s.start, s.advantage) for i, sample in enumerate(samples) if i != 2 for s in sample.spans]
+    assert stats["clipped"] == pytest.approx(sum(n for n, a in lengths if a > 0) / sum(n for n, _ in lengths))
+
+
+def test_weight_decay_spares_norms_biases_and_embeddings(policies, model, samples):
+    learner = Learner(policies, Settings(1e-2, 10, weight_decay=0.5), lambda name: grpo(), pad_id=0)
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = {g["weight_decay"]: {names[id(p)] for p in g["params"]} for g in learner.optimizers["p"].param_groups}
+    assert groups[0.5] | groups[0.0] == set(names.values())
+    assert all(name.endswith("proj.weight") for name in groups[0.5])
+    assert all("norm" in name or "embed" in name for name in groups[0.0])
+    assert len(groups[0.5]) == 14 and len(groups[0.0]) == 10  # noqa: PT018
 
 
 def test_scripted_episodes_have_nothing_to_train_on():
@@ -186,3 +232,46 @@ def test_scripted_episodes_have_nothing_to_train_on():
     episodes = rollout(starts, route, Scripted(lambda request: "\\boxed{Correct}"), task)
     samples = to_samples(episodes, {(0, t.index): 1.0 for t in episodes[0].turns})
     assert all(span.start == span.end for s in samples for span in s.spans)
+
+
+def _spoiled(gradient, value: float):
+    spoiled = gradient.clone()
+    spoiled.view(-1)[0] = value
+    return spoiled
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_gradient_that_is_not_finite_is_no_step_and_is_said(policies, model, samples, value):
+    """One infinite entry would make all weights NaN: the norm is inf, and clipping by it is 0 x inf."""
+    before = [p.clone() for p in model.parameters()]
+    learner = Learner(policies, Settings(1e-2, 10), lambda name: grpo(), pad_id=0)
+    hook = next(model.parameters()).register_hook(lambda gradient: _spoiled(gradient, value))
+    stats = learner.update(samples, 0)
+    hook.remove()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert stats["skipped_updates/p"] == 1
+    assert not learner.optimizers["p"].state, "neither do its moments see it"
+    stats = learner.update(samples, 1)
+    assert stats["skipped_updates/p"] == 0
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_each_skipped_update_of_several_counts(policies, model, samples):
+    learner = Learner(policies, Settings(1e-2, 10, updates=3), lambda name: grpo(), pad_id=0)
+    parameter = next(model.parameters())
+    spoiled = iter((math.nan, math.inf, None))
+    original = learner._update_policy
+
+    def update(*rest):
+        value = next(spoiled)
+        handle = parameter.register_hook(lambda gradient: gradient if value is None else _spoiled(gradient, value))
+        try:
+            return original(*rest)
+        finally:
+            handle.remove()
+
+    learner._update_policy = update
+    stats = learner.update(samples, 0)
+    assert stats["skipped_updates/p"] == 2
+    assert math.isfinite(stats["grad_norm/p"])

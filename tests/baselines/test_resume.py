@@ -93,7 +93,7 @@ def test_ctrl_c_checkpoints_the_step_and_says_how_to_go_on(model, straight, tmp_
 
 def test_micro_batches_change_nothing_that_is_sampled(model, straight, tmp_path):
     """Only rounding may differ, so the first step's episodes, sampled before any update, are the same."""
-    metrics = run(model, tmp_path / "run", micro_batch=3, steps=1).splitlines()[1]
+    metrics = run(model, tmp_path / "run", micro_tokens=150, steps=1).splitlines()[1]
     first, small = json.loads(straight["shared"].splitlines()[1]), json.loads(metrics)
     assert {k: first[k] for k in ("reward", "accuracy", "calls", "tokens")} == {
         k: small[k] for k in ("reward", "accuracy", "calls", "tokens")

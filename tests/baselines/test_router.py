@@ -8,22 +8,19 @@ from baselines.engines.router import EngineRouter
 from baselines.engines.scripted import Scripted
 from baselines.policies import PolicyRouter
 from baselines.rollout import groups, rollout
-from baselines.types import Completion, Request, Sampling
+from baselines.types import Completion, Request
 from llm_marl_envs import Ask, make_task, make_workflow
 from llm_marl_envs.errors import UnknownName
-
-SAMPLING = Sampling(0.5, 7)
 
 
 class Recording:
     """Says its own name and the prompt; remembers what it was given."""
 
     def __init__(self, name: str):
-        self.name, self.batches, self.samplings = name, [], []
+        self.name, self.batches = name, []
 
-    def generate(self, requests, sampling):
+    def generate(self, requests):
         self.batches.append([r.messages[0]["content"] for r in requests])
-        self.samplings.append(sampling)
         return [Completion(f"{self.name}: {r.messages[0]['content']}") for r in requests]
 
 
@@ -34,11 +31,10 @@ def ask(policy: str, text: str) -> Request:
 def test_one_batch_per_engine_and_the_order_is_kept():
     one, other = Recording("one"), Recording("other")
     router = EngineRouter({"a": one, "b": other, "c": one})
-    done = router.generate([ask(p, f"{p}{i}") for i, p in enumerate("abcabcb")], SAMPLING)
+    done = router.generate([ask(p, f"{p}{i}") for i, p in enumerate("abcabcb")])
     assert [c.text for c in done] == ["one: a0", "other: b1", "one: c2", "one: a3", "other: b4", "one: c5", "other: b6"]
     assert one.batches == [["a0", "c2", "a3", "c5"]]
     assert other.batches == [["b1", "b4", "b6"]]
-    assert one.samplings == other.samplings == [SAMPLING]
 
 
 def test_engines_that_are_equal_are_still_two():
@@ -49,29 +45,29 @@ def test_engines_that_are_equal_are_still_two():
         __hash__ = None  # type: ignore[assignment]  # nor does an engine have to be hashable
 
     one, other = Same("one"), Same("other")
-    done = EngineRouter({"a": one, "b": other}).generate([ask("b", "x"), ask("a", "y")], SAMPLING)
+    done = EngineRouter({"a": one, "b": other}).generate([ask("b", "x"), ask("a", "y")])
     assert [c.text for c in done] == ["other: x", "one: y"]
 
 
 def test_an_engine_without_requests_is_not_asked():
     one, other = Recording("one"), Recording("other")
     router = EngineRouter({"a": one, "b": other})
-    assert router.generate([], SAMPLING) == []
-    router.generate([ask("a", "x")], SAMPLING)
+    assert router.generate([]) == []
+    router.generate([ask("a", "x")])
     assert (one.batches, other.batches) == ([["x"]], [])
 
 
 def test_an_unknown_policy_is_said_before_any_engine_works():
     one = Recording("one")
     with pytest.raises(UnknownName, match=r"policy 'solvr'.*Did you mean 'solver'\? Known: judge, solver"):
-        EngineRouter({"solver": one, "judge": one}).generate([ask("judge", "x"), ask("solvr", "y")], SAMPLING)
+        EngineRouter({"solver": one, "judge": one}).generate([ask("judge", "x"), ask("solvr", "y")])
     assert one.batches == []
 
 
 @pytest.mark.parametrize("extra", [-1, 1])
 def test_a_wrong_number_of_completions_names_the_engine(extra):
     class Miscounting(Recording):
-        def generate(self, requests, sampling):
+        def generate(self, requests):
             return [Completion("x")] * (len(requests) + extra)
 
     router = EngineRouter({"a": Recording("one"), "b": (bad := Miscounting("bad")), "c": bad})
@@ -79,7 +75,7 @@ def test_a_wrong_number_of_completions_names_the_engine(extra):
     with pytest.raises(
         ValueError, match=rf"Miscounting \(policies: b, c\) returned {2 + extra} completions for 2 requ"
     ):
-        router.generate(requests, SAMPLING)
+        router.generate(requests)
 
 
 def test_a_rollout_goes_through_it_and_the_script_sees_the_asks():

@@ -15,7 +15,7 @@ from baselines.learner import Learner, Settings  # noqa: E402
 from baselines.losses import grpo, gspo  # noqa: E402
 from baselines.tiny.tokenizer import train_tokenizer  # noqa: E402
 from baselines.tiny.warm_start import Recipe, build_model  # noqa: E402
-from baselines.types import Sample, Span  # noqa: E402
+from baselines.types import Completion, Episode, Sample, Sampling, Span, Turn  # noqa: E402
 
 TEMPERATURE = 0.7
 CLIPS = {"token": (0.2, 0.28), "sequence": (0.02, 0.03)}  # a reply's mean ratio strays less than a token's
@@ -45,7 +45,16 @@ def batch(model):
         new = torch.log_softmax(logits, -1).gather(-1, ids[prompt_length:, None]).squeeze(-1)
         old = new + 0.4 * torch.randn(length, generator=generator)  # ratios of 0.4 to 2.5: many clip
         samples.append(
-            Sample("p", "r", tuple(ids.tolist()), (Span(prompt_length, len(ids), advantage, tuple(old.tolist())),))
+            Sample(
+                "p",
+                "r",
+                tuple(ids.tolist()),
+                (
+                    Span(
+                        prompt_length, len(ids), advantage, (), old=tuple(old.tolist()), sampling=Sampling(TEMPERATURE)
+                    ),
+                ),
+            )
         )
         rows.append((ids, prompt_length, old))
     prompts, replies = max(PROMPTS), max(REPLIES)
@@ -100,10 +109,11 @@ def our_loss(model, samples, loss, normaliser):
         names=("p",),
         device="cpu",
         autocast=False,
+        heads={},
         model=lambda name: model,
         parameters=lambda name: list(model.parameters()),
     )
-    learner = Learner(policies, Settings(1e-3, 1, temperature=TEMPERATURE, normaliser=normaliser), loss, pad_id=0)
+    learner = Learner(policies, Settings(1e-3, 1, normaliser=normaliser), lambda name: loss, pad_id=0)
     model.zero_grad()
     stats = learner.gradients("p", samples)
     assert stats["clipped"] > 0, "the batch does not exercise the clip"
@@ -145,13 +155,9 @@ def test_advantages_equal_trl(std):
         expected = expected / (rewards.std(1, keepdim=True) + 1e-4)
     roster = SimpleNamespace(role=lambda agent: "solver")
     session = SimpleNamespace(play=SimpleNamespace(workflow=SimpleNamespace(roster=roster)))
+    turns = (Turn(0, "solver_0", "solver", "p", Completion("")),)
     episodes = [
-        SimpleNamespace(
-            group=g,
-            session=session,
-            rewards={"solver_0": float(reward)},
-            turns=[SimpleNamespace(index=0, agent="solver_0", role="solver")],
-        )
+        Episode(session, None, g, 0, turns, None, {"solver_0": float(reward)})  # type: ignore[arg-type]
         for g, row in enumerate(rewards)
         for reward in row
     ]

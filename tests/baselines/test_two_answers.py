@@ -11,9 +11,10 @@ torch = pytest.importorskip("torch")
 
 from two_answers import PROMPTS, Pair, TwoAnswers, make_model  # noqa: E402
 
+from baselines.batch import to_samples  # noqa: E402
 from baselines.chat import Chat  # noqa: E402
 from baselines.engines.transformers import TransformersEngine  # noqa: E402
-from baselines.learner import Learner, Settings, to_samples  # noqa: E402
+from baselines.learner import Learner, Settings  # noqa: E402
 from baselines.methods import make_method  # noqa: E402
 from baselines.methods.shared import Shared  # noqa: E402
 from baselines.policies import Policies, load_tokenizer  # noqa: E402
@@ -33,8 +34,8 @@ METHODS = {
 class Flipped(Shared):
     """The method with the sign of its advantages wrong."""
 
-    def credit(self, episodes, seed):
-        return {key: -value for key, value in super().credit(episodes, seed).items()}
+    def credit(self, episodes, values, seed):
+        return {key: -value for key, value in super().credit(episodes, values, seed).items()}
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +66,12 @@ def train(folder: Path, method, lora_rank: int = 0, steps: int = 12) -> tuple[di
     chat = Chat(load_tokenizer(str(folder)))
     engine = TransformersEngine(policies, chat)
     settings = Settings(5e-3 if lora_rank else 2e-3, steps, schedule="constant", normaliser=method.normaliser)
-    learner = Learner(policies, settings, method.loss(), chat.pad_id)
+    learner = Learner(policies, settings, method.loss, chat.pad_id)
     before = odds(policies, chat, route)
     for step in range(steps):
         starts = groups(workflow, task.problems("train"), 8, seed=step)
         episodes = rollout(starts, route, engine, task, sampling=Sampling(1.0, 3))
-        learner.update(to_samples(episodes, method.credit(episodes, step)), step)
+        learner.update(to_samples(episodes, method.credit(episodes, {}, step)), step)
     return before, odds(policies, chat, route)
 
 

@@ -69,13 +69,15 @@ def test_decoding_against_a_bare_loop(benchmark, engine, group):
     problems = make_task("arithmetic").problems("train")[: 256 // group]
     chats = [({"role": "user", "content": f"{p.question.text}\n{p.question.answer_format}"},) for p in problems]
     grouped = enumerate(chat for chat in chats for _ in range(group))
-    requests = [Request("shared", chat, seed, Ask("solver_0", chat[0]["content"])) for seed, chat in grouped]
+    requests = [
+        Request("shared", chat, seed, Ask("solver_0", ""), sampling=Sampling(0.7, NEW)) for seed, chat in grouped
+    ]
     prompts = [engine.chat.open(r.messages) for r in requests]
     model = engine.policies.model("shared")
 
     def ours() -> float:
         began = time.perf_counter()
-        done = engine.generate(requests, Sampling(0.7, NEW))
+        done = engine.generate(requests)
         seconds = time.perf_counter() - began
         assert sum(len(c.token_ids) for c in done) == NEW * len(requests)
         return NEW * len(requests) / seconds

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from baselines.engines.transformers import TransformersEngine
 from baselines.learner import Learner
 from baselines.policies import Policies
-from baselines.types import Completion, Request, Sample, Sampling
+from baselines.types import Completion, Request, Sample
 
 GAP_SAMPLES = 2  # per policy and step whose log-probs are computed a second time
 
@@ -96,17 +96,17 @@ def measured(record: Record) -> tuple[type[TransformersEngine], type[Learner]]:
     size = 2 if record.device == "cuda" else 4
 
     class MeasuredEngine(TransformersEngine):
-        def generate(self, requests: list[Request], sampling: Sampling) -> list[Completion]:
+        def generate(self, requests: list[Request]) -> list[Completion]:
             for name in self.policies.names:
                 passes.follow(self.policies.model(name))
             passes.take()
             peak.restart()
             watch.wait()
             began = time.perf_counter()
-            done = super().generate(requests, sampling)
+            done = super().generate(requests)
             watch.wait()
             took = time.perf_counter() - began
-            if sampling.temperature > 0:
+            if requests and not requests[0].sampling.greedy:
                 record.generate_s += took
                 record.generate_peak = max(record.generate_peak, peak.bytes())
                 record.sampled += sum(len(c.token_ids) for c in done)
@@ -164,7 +164,7 @@ def measured(record: Record) -> tuple[type[TransformersEngine], type[Learner]]:
             gaps: list[float] = []
             for name in self.policies.names:
                 for sample in [s for s in samples if s.policy == name][:GAP_SAMPLES]:
-                    logp = log_probs(self.policies, name, sample.ids, self.settings.temperature)
+                    logp = log_probs(self.policies, name, sample.ids, sample.spans[0].sampling.temperature)
                     for span in sample.spans:
                         old = torch.tensor(span.logprobs)
                         gaps += (logp[span.start - 1 : span.end - 1] - old).abs().tolist()

@@ -20,7 +20,7 @@ from baselines.chat import Chat
 from baselines.engines.transformers import TransformersEngine
 from baselines.policies import Policies, load_model, load_tokenizer
 from baselines.types import Completion, Request, Sampling
-from llm_marl_envs import make_task, make_workflow
+from llm_marl_envs import Ask, make_task, make_workflow
 from llm_marl_envs.session import Play, Session
 
 FLOAT32 = 5e-5
@@ -50,8 +50,9 @@ def checked(request: pytest.FixtureRequest, device: str) -> tuple[str, Policies,
     sessions = [Session(Play(workflow, p.question, 0)) for p in task.problems("test")[:8]]
     asks = [session.messages(session.waiting[0]) for session in sessions]
     asks += [({"role": "user", "content": ask[0]["content"] * 3},) for ask in asks[:2]]  # longer: the others are padded
-    requests = [Request("shared", ask, seed) for seed, ask in enumerate(asks)]
-    done = TransformersEngine(policies, chat).generate(requests, Sampling(1.0, 16))
+    how = Sampling(1.0, 16)
+    requests = [Request("shared", ask, seed, Ask("generator_0", ""), sampling=how) for seed, ask in enumerate(asks)]
+    done = TransformersEngine(policies, chat).generate(requests)
     return request.param, policies, chat, reference(path, done)
 
 

@@ -9,6 +9,7 @@ from measured import Record, measured
 from baselines.chat import Chat
 from baselines.policies import Policies, load_tokenizer
 from baselines.types import Request, Sampling
+from llm_marl_envs import Ask
 
 
 def test_the_ceilings_are_measured(ceilings, report):
@@ -39,12 +40,12 @@ def test_generation_at_full_width(qwen3, device, ceilings, report):
     record = Record(device, ceilings)
     engine = measured(record)[0](policies, Chat(load_tokenizer(qwen3)))
     requests = [
-        Request("shared", ({"role": "user", "content": f"What is {i} + {i}?"},), seed)
+        Request("shared", ({"role": "user", "content": f"What is {i} + {i}?"},), seed, Ask("solver_0", ""))
         for seed, i in enumerate(range(rows))
     ]
-    engine.generate(requests[:2], Sampling(1.0, 4))
+    engine.generate([r._replace(sampling=Sampling(1.0, 4)) for r in requests[:2]])
     engine = measured(record := Record(device, ceilings))[0](policies, engine.chat)
-    done = engine.generate(requests, Sampling(1.0, tokens))
+    done = engine.generate([r._replace(sampling=Sampling(1.0, tokens)) for r in requests])
     assert [len(c.token_ids) for c in done] == [tokens] * rows or device == "cpu"
     assert record.sampled == sum(len(c.token_ids) for c in done)
     where = f"generation, 0.6B, {rows} rows x {tokens}"

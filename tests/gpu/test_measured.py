@@ -11,6 +11,7 @@ from baselines.chat import Chat
 from baselines.engines.transformers import TransformersEngine
 from baselines.policies import Policies, load_tokenizer
 from baselines.types import Request, Sampling
+from llm_marl_envs import Ask
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,10 @@ def test_a_stale_adapter_shows_in_the_gap(adapters, tiny):
     chat = Chat(load_tokenizer(tiny))
     for parameter in adapters.parameters("evaluator"):  # as after long training
         torch.nn.init.normal_(parameter, std=0.3)
-    requests = [Request("generator", ({"role": "user", "content": f"What is {i} + 1?"},), i) for i in range(8)]
-    done = TransformersEngine(adapters, chat).generate(requests, Sampling(1.0, 12))
+    chats = [({"role": "user", "content": f"What is {i} + 1?"},) for i in range(8)]
+    how, ask = Sampling(1.0, 12), Ask("generator_0", "")
+    requests = [Request("generator", chat, i, ask, sampling=how) for i, chat in enumerate(chats)]
+    done = TransformersEngine(adapters, chat).generate(requests)
 
     def gap(policy: str) -> float:
         found = [log_probs(adapters, policy, c.prompt_ids + c.token_ids)[len(c.prompt_ids) - 1 :] for c in done]

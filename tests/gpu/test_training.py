@@ -10,6 +10,7 @@ import pytest
 import torch
 from measured import Record, fingerprints, measured
 
+import baselines.team
 import baselines.train
 from baselines.args import TrainArgs
 from baselines.progress import Progress
@@ -25,9 +26,9 @@ def settings(model: str, name: str, device: str, out: Path, **changes) -> TrainA
     small = device == "cpu"
     tiny = {"problems": 4, "samples": 4, "lr": 1.5e-4} if small else {"problems": 16, "samples": 8, "lr": 1.5e-4}
     large = (
-        {"problems": 1, "samples": 4, "max_tokens": 4, "micro_batch": 4}
+        {"problems": 1, "samples": 4, "max_tokens": 4, "micro_tokens": 512}
         if small
-        else {"problems": 8, "samples": 8, "max_tokens": 12, "micro_batch": 32}
+        else {"problems": 8, "samples": 8, "max_tokens": 12, "micro_tokens": 4096}
     )
     sizes = {"max_tokens": 24} | (tiny if name == "tiny" else large | {"temperature": 1.0}) | changes
     return TrainArgs(
@@ -44,7 +45,7 @@ def test_training(name, method, lora_rank, device, ceilings, report, request, tm
     args = settings(model, name, device, tmp_path / "run", method=method, lora_rank=lora_rank)
     record = Record(device, ceilings)
     engine, learner = measured(record)
-    monkeypatch.setattr(baselines.train, "TransformersEngine", engine)
+    monkeypatch.setattr(baselines.team, "TransformersEngine", engine)
     monkeypatch.setattr(baselines.train, "Learner", learner)
     if name != "tiny":  # 7 GB a policy, which measures the disk
         monkeypatch.setattr(RunLog, "checkpoint", lambda self, step, save: None)
@@ -118,7 +119,7 @@ def _describe(report, run: str, record: Record, args: TrainArgs, wall: float) ->
 
 def _restored(args: TrainArgs, after: dict[str, dict[str, int]]) -> None:
     """The last checkpoint gives back on the device, bit for bit, what was trained there."""
-    team = baselines.train.Team(args, Progress(quiet=True))
+    team = baselines.team.Team(args, Progress(quiet=True))
     assert fingerprints(team.policies) != after
     team.policies.restore(RunLog(args.out).checkpoint_folder(STEPS))
     assert fingerprints(team.policies) == after

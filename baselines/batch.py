@@ -1,0 +1,133 @@
+"""From episodes and their credit to what a forward pass takes: token sequences with their replies marked, and padded batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from baselines.distribution import Truncation
+from baselines.types import Credit, Episode, Sample, Signal, Span, Turn
+
+Normaliser = Literal["tokens", "sequences"]  # what the loss of a step is averaged over
+
+
+def conversations(episodes: Sequence[Episode]) -> list[tuple[int, list[Turn]]]:
+    """The turns of each token sequence, with their episode's place. A turn whose prompt continues the tokens of its agent's
+    last turn joins that sequence; any other starts a new one. Turns without tokens are in none."""
+    made: list[tuple[int, list[Turn]]] = []
+    for i, episode in enumerate(episodes):
+        open_: dict[str, list[Turn]] = {}  # each agent's conversation
+        for turn in episode.turns:
+            prompt, reply, *_ = turn.completion[1:]
+            if not reply:
+                continue
+            mine = open_.get(turn.agent)
+            before = mine and mine[-1].completion.prompt_ids + mine[-1].completion.token_ids
+            if mine and before == prompt[: len(before or ())]:
+                mine.append(turn)
+            else:
+                open_[turn.agent] = [turn]
+                made.append((i, open_[turn.agent]))
+    return made
+
+
+def to_samples(episodes: Sequence[Episode], credit: Credit) -> list[Sample]:
+    """Every conversation of every episode as one token sequence with its credited replies marked.
+
+    A turn without credit stays in its conversation and is not trained on. Raises ValueError if a signal per token does not fit
+    its reply.
+    """
+    samples: list[Sample] = []
+    for i, turns in conversations(episodes):
+        spans = tuple(span_of(turn, credit[i, turn.index]) for turn in turns if (i, turn.index) in credit)
+        if spans:
+            samples.append(sample_of(turns, spans))
+    return samples
+
+
+def sample_of(turns: Sequence[Turn], spans: tuple[Span, ...]) -> Sample:
+    """A conversation up to the last of its spans."""
+    last = turns[-1].completion
+    return Sample(turns[0].policy, turns[0].role, (last.prompt_ids + last.token_ids)[: spans[-1].end], spans)
+
+
+def span_of(turn: Turn, signal: float | Signal) -> Span:
+    """A reply with what it is trained with. Raises ValueError if that does not fit."""
+    signal = signal if isinstance(signal, Signal) else Signal(signal)
+    start, length = len(turn.completion.prompt_ids), len(turn.completion.token_ids)
+    for name, given in zip(signal._fields, signal, strict=True):
+        if isinstance(given, tuple) and len(given) not in (length, 0 if name != "advantage" else length):
+            raise ValueError(
+                f"the credit of {turn.agent}'s reply {turn.index} has {len(given)} {name}; its reply has {length} tokens"
+            )
+    if bool(signal.values) != bool(signal.returns):
+        raise ValueError(f"the credit of {turn.agent}'s reply {turn.index} has values or returns alone: give both")
+    return Span(start, start + length, signal.advantage, turn.completion.logprobs, *signal[1:], turn.sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A micro-batch, right-padded. All fields except `ids` and `mask` refer to the *next* token: (B, T), ids are (B, T + 1)."""
+
+    ids: Tensor
+    mask: Tensor  # (B, T + 1), 1 on real tokens
+    segment: Tensor  # k on the tokens of the k-th reply, 0 elsewhere
+    advantage: Tensor
+    old: Tensor  # NaN where it is the present one
+    sampled: Tensor  # the engine's; NaN where the reply was not sampled
+    weight: Tensor  # 0 except on sampled tokens
+    values: Tensor
+    returns: Tensor
+    temperature: Tensor  # 1 except on sampled tokens
+    cut: Truncation | None  # of the tokens that may be sampled; None if nothing is
+
+
+def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad_id: int, device: str) -> Batch:
+    """Pad samples into a batch; `total` is the step's number of sampled tokens, or of replies."""
+    width = max(len(s.ids) for s in samples)
+    ids = torch.full((len(samples), width), pad_id)
+    mask = torch.zeros((len(samples), width), dtype=torch.long)
+    segment = torch.zeros((len(samples), width - 1), dtype=torch.long)
+    advantage, old, sampled, weight, values, returns = (torch.zeros(len(samples), width - 1) for _ in range(6))
+    temperature, top_p = (torch.ones(len(samples), width - 1) for _ in range(2))
+    top_k = torch.zeros_like(segment)
+    cuts = False
+    for row, sample in enumerate(samples):
+        ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
+        mask[row, : len(sample.ids)] = 1
+        for k, span in enumerate((span for span in sample.spans if span.end > span.start), 1):
+            here = slice(span.start - 1, span.end - 1)
+            segment[row, here] = k
+            advantage[row, here] = torch.tensor(span.advantage)
+            old[row, here] = torch.tensor(span.old or math.nan)
+            sampled[row, here] = torch.tensor(span.logprobs or math.nan)
+            if span.returns:
+                values[row, here], returns[row, here] = torch.tensor(span.values), torch.tensor(span.returns)
+            temperature[row, here] = span.sampling.temperature or 1.0
+            if span.sampling.truncates:
+                cuts, top_k[row, here], top_p[row, here] = True, span.sampling.top_k, span.sampling.top_p
+            weight[row, here] = 1 / total if normaliser == "tokens" else 1 / (total * (span.end - span.start))
+    tensors = ids, mask, segment, advantage, old, sampled, weight, values, returns, temperature
+    cut = Truncation(top_k.to(device), top_p.to(device)) if cuts else None
+    return Batch(*(x.to(device) for x in tensors), cut=cut)  # type: ignore[misc]
+
+
+def packed(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """The places of sequences in micro-batches: of similar length, shortest first, each at most `tokens` wide with padding (but at
+    least one sequence).
+
+    Worked example: packed([5, 2, 3, 9], 6) -> [1, 2], [0], [3].
+    """
+    part: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
+        if part and (len(part) + 1) * lengths[place] > tokens:
+            yield part
+            part = []
+        part.append(place)
+    if part:
+        yield part
