@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -202,9 +202,9 @@ class Trace:
             "task_knobs": dict(self.spec.task_knobs),
             "workflow_knobs": dict(self.spec.workflow_knobs),
             "split": self.split,
-            "question": asdict(self.question),
+            "question": _fields(self.question),
             "seed": self.seed,
-            "limits": asdict(self.limits),
+            "limits": _fields(self.limits),
         }
 
     def _ending(self) -> dict[str, Any]:
@@ -259,6 +259,11 @@ class Trace:
             )
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as bad:
             raise TraceError(f"not a trace ({type(bad).__name__}: {bad}); expected one JSON object per line") from None
+
+
+def _fields(thing: Question | Limits) -> dict[str, Any]:
+    """As `dataclasses.asdict`, which takes ten times as long: it copies whatever is inside."""
+    return {name: getattr(thing, name) for name in thing.__dataclass_fields__}
 
 
 def _short(thing: object) -> str:
