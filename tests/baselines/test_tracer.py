@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from random import Random
 
 import pytest
@@ -186,41 +187,68 @@ def speak(request: Request) -> str:
     return "RIGHT" if truth == (draw < 0.9) else "WRONG"
 
 
-def team(method, rounds: int = 5):
-    workflow = method.training(make_workflow("propose_review", rounds=rounds))
+def team(method, say=speak, **knobs):
+    workflow = method.training(make_workflow("propose_review", **knobs))
     route, players = method.route(workflow.roster), method.players(workflow.roster, 0)
-    engine = EngineRouter({**dict.fromkeys(("proposer", "reviewer"), Scripted(speak)), **players})
+    engine = EngineRouter({**dict.fromkeys(("proposer", "reviewer"), Scripted(say)), **players})
     return workflow, route, engine, players["gates"]
 
 
-def learned(method, steps: int, problems: int = 24, seed: int = 0, first: int = 0, state=None):
+def learned(method, steps: int, problems: int = 24, first: int = 0, state=None, say=speak):
     """Gates after some steps with scripted speakers."""
-    workflow, route, engine, gates = team(method)
+    workflow, route, engine, gates = team(method, say)
     gates.load(state or {})
     for step in range(first, steps):
         starts = groups(
-            workflow, TASK.problems("train")[step * problems : (step + 1) * problems], 1, seed_of(seed, step)
+            workflow, TASK.problems("train")[step * problems : (step + 1) * problems], 1, seed_of("t", step)
         )
         gates.learn(method.collect(starts, lambda s: rollout(s, route, engine, TASK, rule=method.rule), TASK), step)
     return gates
 
 
-def held_out(method, gates):
-    workflow, route, engine, player = team(method)
+def held_out(method, gates, say=speak, **knobs):
+    """Accuracy, and how often proposers and reviewers were asked."""
+    workflow, route, engine, player = team(method, say, **knobs)
     player.load(gates.state())
-    found = evaluate(TASK, workflow, TASK.problems("test")[:150], route, engine)
-    return found.accuracy.mean, sum(sum(e.outcome.calls.values()) for e in found.episodes)
+    found = evaluate(TASK, workflow, TASK.problems("test")[:100], route, engine)
+    written = Counter(t.role for e in found.episodes for t in e.turns)
+    return found.accuracy.mean, written["proposer"], written["reviewer"]
 
 
 def test_gates_learn_when_to_refresh():
+    """Better than to keep always by a wide margin, and than to refresh and review always at fewer calls."""
     method = make_method("tracer", text="none")
     gates = learned(method, 8)
-    accuracy, _ = held_out(method, gates)
-    kept, _ = held_out(make_method("tracer", text="none", gates="keep"), gates)
-    assert accuracy > kept + 0.2, (accuracy, kept)
+    accuracy, proposals, reviews = held_out(method, gates)
+    kept, *_ = held_out(make_method("tracer", text="none", gates="keep"), gates)
+    always, *most = held_out(method, gates, controllers="none")
+    assert most == [3 * 100, 2 * 100]
+    assert accuracy > kept + 0.2
+    assert accuracy > always + 0.05
+    assert proposals + reviews < 0.8 * sum(most)
     table = {key: row.average[1] for key, row in gates.tables.rows.items()}
-    assert table["proposercontroller_0 vote_minus_1 last"] > 0.8 > 0.2 > table["proposercontroller_0 vote_plus_1 last"]
-    assert "proposercontroller_0 vote_minus_1 last" in str(gates.tables)
+    assert (
+        table["proposercontroller_0 vote_minus_1 not_last"] > 0.8 > 0.2 > table["proposercontroller_0 vote_plus_1 last"]
+    )
+
+
+def test_saboteurs_show_and_are_passed_over():
+    """A reviewer that says RIGHT to all is rewarded as skipping is, so that no regret ever arises and, of equals, the gate skips. One
+    that is mostly false is regretted."""
+    method = make_method("tracer", text="none")
+
+    def agrees(request: Request) -> str:
+        return "RIGHT" if request.ask.agent.startswith("reviewer") else speak(request)
+
+    def lies(request: Request) -> str:
+        return {"RIGHT": "WRONG", "WRONG": "RIGHT"}.get(said := speak(request), said)
+
+    for say in (agrees, lies):
+        gates = learned(method, 3, 16, say=say)
+        rows = [row for key, row in gates.tables.rows.items() if key.startswith("reviewer") and row.visits > 20]
+        assert rows
+        assert all(row.average_regret == 0 if say is agrees else row.average[1] < 0.2 for row in rows)
+        assert held_out(method, gates, say)[2] == 0
 
 
 def test_stopped_and_loaded_they_go_on_with_the_same_bytes():
@@ -335,40 +363,3 @@ def test_who_writes():
     assert make_method("tracer").route(roster).policies == ("proposer", "reviewer", "gates")
     assert make_method("tracer", shared=True).route(roster).policies == ("shared", "gates")
     assert make_method("tracer", text="reviewer").trained == ("reviewer",)
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_goes_on_with_the_same_tables(micro_folder, tmp_path, monkeypatch):
-    pytest.importorskip("torch")
-    from baselines.args import TrainArgs
-    from baselines.progress import Progress
-    from baselines.runlog import RunLog, read_lines
-    from baselines.train import train
-
-    def args(out, **more):
-        return TrainArgs(
-            method="tracer", workflow="propose_review", model=str(micro_folder), out=out, steps=3, problems=2, samples=1,
-            max_tokens=4, eval_every=3, eval_problems=2, checkpoint_every=2, trace_every=3, threads=1, device="cpu", lora_rank=2,
-            **more,
-        )  # fmt: skip
-
-    straight, crashed = tmp_path / "straight", tmp_path / "crashed"
-    train(args(straight), Progress(quiet=True))
-    append = RunLog.metrics
-
-    def crash(self, record):
-        if (record["kind"], record["step"]) == ("train", 3):
-            raise KeyboardInterrupt
-        append(self, record)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(RunLog, "metrics", crash)
-        with pytest.raises(KeyboardInterrupt):
-            train(args(crashed), Progress(quiet=True))
-    train(args(crashed, resume=True), Progress(quiet=True))
-    assert (crashed / "metrics.jsonl").read_bytes() == (straight / "metrics.jsonl").read_bytes()
-    tables = [RunLog(out).checkpoint_folder(3) / "players.json" for out in (straight, crashed)]
-    assert tables[0].read_bytes() == tables[1].read_bytes()
-    assert json.loads(tables[0].read_text())["gates"], "they have met a decision"
-    last = [line for line in read_lines(straight / "metrics.jsonl") if line["kind"] == "train"][-1]
-    assert last["decisions/gates"] > 0 == last["not_valued/gates"]
