@@ -119,8 +119,9 @@ class Tracer(Method):
         gates, found = self._gates(), []
         for turn, call, taken, _ in decisions(episode, (), self.counterfactual):
             if gates.learns_from(call) and needs_call(role_of(call.agent), taken, self.counterfactual):
-                future = cut(*forced(episode, turn, call.choices[1], seed), 1)
-                found += [] if future.session.over else [future]
+                (start,) = forced(episode, turn, call.choices[1], seed)
+                future = cut(start, 1)
+                found += [] if future.session.over else [future]  # no budget for it: the gates count it as not valued
         return found
 
     def credit(self, episodes: Sequence[Episode], values: Values, seed: int) -> Credit:

@@ -1,5 +1,5 @@
-"""Regret matching in tables: one row of numbers per information set, any number of choices (Hart and Mas-Colell 2000; as the
-controllers of TRACER, arXiv 2605.28699, section 1 of its theory: average regret falls as 1 / sqrt(visits)).
+"""Regret matching in tables: one row of numbers per information set, any number of choices (Hart and Mas-Colell 2000; the
+controllers of TRACER, arXiv 2605.28699). Average regret falls as 1 / sqrt(visits).
 
     R(a)   += v(a) - sum_b p(b) v(b)          for every visit; v are the values of the choices, p the current strategy
     p(a)    = max(R(a), 0) / sum_b max(R(b), 0), uniform if no regret is positive
@@ -17,7 +17,7 @@ from typing import Any
 
 
 @dataclass(slots=True)
-class Row:
+class RegretRow:
     """One information set: its choices, their summed regrets, and how much of the played strategies fell to each."""
 
     choices: tuple[str, ...]
@@ -45,7 +45,7 @@ class Row:
 class RegretTables:
     """The rows by the information set's name. What was never visited is played uniformly."""
 
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: dict[str, RegretRow] = field(default_factory=dict)
 
     def current(self, key: str, choices: Sequence[str]) -> list[float]:
         return self._row(key, choices).current
@@ -70,11 +70,11 @@ class RegretTables:
             row.played = [sum_ + reach * p for sum_, p in zip(row.played, current, strict=True)]
             row.visits += 1
 
-    def _row(self, key: str, choices: Sequence[str]) -> Row:
+    def _row(self, key: str, choices: Sequence[str]) -> RegretRow:
         """The row, or an empty one that is not kept: looking something up leaves no trace in a checkpoint."""
         row = self.rows.get(key)
         if row is None:
-            return Row(tuple(choices), [0.0] * len(choices), [0.0] * len(choices))
+            return RegretRow(tuple(choices), [0.0] * len(choices), [0.0] * len(choices))
         if row.choices != tuple(choices):
             raise ValueError(
                 f"{key} had the choices {row.choices} before, now {tuple(choices)}; give it a name of its own"
@@ -83,7 +83,7 @@ class RegretTables:
 
     def __str__(self) -> str:
         """A table for people: visits, regret per visit, and the current and the average strategy."""
-        lines = [("state", "visits", "regret", "current", "average")]
+        lines: list[tuple[str, ...]] = [("state", "visits", "regret", "current", "average")]
         for key, row in sorted(self.rows.items()):
             shown = (_spelled(row.choices, strategy) for strategy in (row.current, row.average))
             lines.append((key, str(row.visits), f"{row.average_regret:.3f}", *shown))
@@ -98,7 +98,7 @@ class RegretTables:
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.rows = {
-            key: Row(tuple(choices), list(regret), list(played), visits)
+            key: RegretRow(tuple(choices), list(regret), list(played), visits)
             for key, (choices, regret, played, visits) in state.items()
         }
 
