@@ -53,13 +53,16 @@ def evaluate(
 
 
 def traces_of(episodes: Sequence[Episode], spec: EnvSpec, split: str, meta: Mapping[str, Any]) -> list[Trace]:
-    """The episodes as traces; `meta` says where they come from (entry, policy, step, ...). Forks name their parents."""
+    """The episodes as traces; `meta` says where they come from (entry, policy, step, ...). Forks name their parents; those that were
+    cut, which have limits of their own and so another beginning, name what they were cut from in `meta`."""
     made: dict[int, Trace] = {}
 
     def trace(e: Episode) -> Trace:
         if id(e) not in made:
             parent = (trace(e.origin[0]).id, e.origin[1]) if e.origin else None
             whose = {**meta, "sample": e.sample, "group": e.group}
+            if e.origin and e.session.play.limits != e.origin[0].session.play.limits:
+                whose["cut_from"], parent = list(parent or ()), None
             made[id(e)] = Trace.of(e.session, spec, e.outcome, split=split, meta=whose, parent=parent)
         return made[id(e)]
 

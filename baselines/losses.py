@@ -7,6 +7,7 @@ the batch's first update, `sampled` the engine's (NaN on lessons), `segment` is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -54,9 +55,10 @@ def grpo(clip_low: float = 0.2, clip_high: float = 0.28) -> Loss:
     return loss
 
 
-def gspo(clip_low: float = 3e-4, clip_high: float = 4e-4) -> Loss:
+def gspo(clip_low: float = 3e-4, clip_high: float = 4e-4, most: float = math.inf) -> Loss:
     """As `grpo`, but with one ratio for a whole reply: s = exp(mean over its tokens of log pi - log pi_old) (GSPO,
-    arXiv 2507.18071). All tokens of a reply carry its loss, so a mean over sequences is the paper's objective."""
+    arXiv 2507.18071). All tokens of a reply carry its loss, so a mean over sequences is the paper's objective.
+    The mean log ratio is kept within -most and most."""
 
     def loss(logp: Tensor, value: Tensor | None, batch: Trained) -> tuple[Tensor, Tensor]:
         segment = batch.segment
@@ -65,7 +67,7 @@ def gspo(clip_low: float = 3e-4, clip_high: float = 4e-4) -> Loss:
         for k in range(1, int(segment.max()) + 1):
             here = (segment == k).to(difference.dtype)
             mean = (difference * here).sum(1, keepdim=True) / here.sum(1, keepdim=True).clamp(min=1)
-            log_ratio = log_ratio + mean * here
+            log_ratio = log_ratio + mean.clamp(-most, most) * here
         return _clipped(log_ratio.exp(), batch.advantage, clip_low, clip_high)
 
     return loss

@@ -104,6 +104,17 @@ def forced(parent: Episode | Start, turn: int, said: str, seed: int, samples: in
     return starts
 
 
+def cut(start: Start, calls: int) -> Start:
+    """The same start with a budget of `calls` more calls at most: where the talk would go on, it ends as TRUNCATED and is graded.
+
+    One call of a fork shows what a reply is worth by itself, at the price of one. A start that has no budget left is over.
+    """
+    session, limits = start.session, start.session.play.limits
+    most = session.calls + calls if limits.calls is None else min(limits.calls, session.calls + calls)
+    play = replace(session.play, limits=replace(limits, calls=most))
+    return replace(start, session=Session(play, session.replies))
+
+
 def _here(kind: str, parent: Episode | Start, turn: int, *names: object) -> int:
     """A name of its own for the futures of one parent at one turn: forks of forks have the play's seed in common, and siblings
     may have said the same, so it takes the parent's place among its siblings and a digest of all replies."""
