@@ -27,7 +27,7 @@ class TrainArgs:
     workflow: str = "eval_opt"
     """Workflow name: who speaks when. `solo` is the single-agent control."""
     method: str = "shared"
-    """How to train: shared, isolated, shuffled (control), prompted (no training), or one that another package announces; `llm-marl
+    """How to train: shared, isolated, dac, shuffled (control), prompted (no training), or one that another package announces; `llm-marl
     envs` lists them."""
     set: tuple[str, ...] = ()
     """Knobs of the task, workflow or method, as name=value: --set digits=3 rounds=2 std=True."""

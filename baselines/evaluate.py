@@ -53,13 +53,14 @@ def evaluate(
 
 
 def traces_of(episodes: Sequence[Episode], spec: EnvSpec, split: str, meta: Mapping[str, Any]) -> list[Trace]:
-    """The episodes as traces; `meta` says where they come from (entry, policy, step, ...). Forks name their parents. An episode
-    whose workflow has other knobs than `spec`'s (a method may play such beside) is traced with its own."""
+    """The episodes as traces; `meta` says where they come from (entry, policy, step, ...). Forks name their parents. A session
+    that a method played beside, of a workflow with other knobs, is traced with these and is nobody's fork."""
     made: dict[int, Trace] = {}
 
     def trace(e: Episode) -> Trace:
         if id(e) not in made:
-            parent = (trace(e.origin[0]).id, e.origin[1]) if e.origin else None
+            forked = e.origin is not None and e.origin[0].session.play == e.session.play
+            parent = (trace(e.origin[0]).id, e.origin[1]) if e.origin and forked else None
             whose = {**meta, "sample": e.sample, "group": e.group}
             own = replace(spec, workflow_knobs=knobs_of(e.session.play.workflow))
             made[id(e)] = Trace.of(e.session, own, e.outcome, split=split, meta=whose, parent=parent)

@@ -2,7 +2,8 @@
 learner averages them (`Batch.weight`), so that the result is the same for any micro-batch size.
 
 A loss is given log-probs (B, T), a critic's values (B, T) or None, and the batch, all (B, T): `old` are the learner's log-probs before
-the batch's first update, `sampled` the engine's (NaN on lessons), `returns` are NaN where a reply has none, `segment` is k on the k-th reply of a row and 0 elsewhere.
+the batch's first update, `sampled` the engine's (NaN on lessons), `returns` are NaN where a reply has none, `segment` is k on the
+k-th reply of a row and 0 elsewhere.
 """
 
 from __future__ import annotations

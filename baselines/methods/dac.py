@@ -59,8 +59,8 @@ class Dac(Method):
 
     What the paper leaves open, decided here:
     - Every step updates both policies: the searcher plays, then the generator is asked. Its answers in these episodes only judge
-      the searcher; it is trained on `answers` fresh samples for every distinct (question, final evidence E) of the step, and as many
-      for (question, E') if E is sufficient. An episode that found nothing is asked with `No passage was found.` for E.
+      the searcher; it is trained on `answers` fresh samples for every distinct (question, final evidence E) of the step, and as
+      many for (question, E') if E is sufficient. An episode that found nothing is asked with `No passage was found.` for E.
     - E' = E, then the three best-ranked of the 15 passages for the question that are not in E, the best of them last. A task
       whose search returns a fixed number of passages (it has no knob `top_k`) gives fewer.
     - s of E' is s of E, of which it is a superset.
@@ -150,7 +150,7 @@ class Dac(Method):
             episodes, values, SEARCHER, gained,
             gamma=self.gamma, lam=self.lam, each_turn=self.turn_reward, whiten=self.whiten,
         )  # fmt: skip
-        answers = list(answered(episodes))
+        answers = list(attempts(episodes))
         graded = [replace(a.episode, rewards=dict.fromkeys(a.episode.rewards, a.reward)) for a in answers]
         for (k, turn), advantage in group_relative(graded, std=self.std).items():
             credit[answers[k].place, turn] = advantage
@@ -159,8 +159,8 @@ class Dac(Method):
     def lessons(self, episodes: Sequence[Episode]) -> list[Sample]:
         if not self.sft:
             return []
-        pairs: dict[tuple[int, int], dict[bool, Answer]] = {}
-        for answer in answered(episodes):
+        pairs: dict[tuple[int, int], dict[bool, Attempt]] = {}
+        for answer in attempts(episodes):
             if answer.turn is not None:
                 pairs.setdefault((answer.of, answer.episode.sample), {})[answer.hard] = answer
         made = []
@@ -184,7 +184,7 @@ class Dac(Method):
         sufficient but hard evidence (gamma); c, how often an answer to the hard is right (of those that do not decline); and
         margin = gamma c - alpha, above 0 where the equilibrium is to answer, below where it is to decline everything.
         `hard_missing`: the share of sufficient prompts without a hard positive. `declined`: of all answers."""
-        answers = list(answered(episodes))
+        answers = list(attempts(episodes))
         if not answers:
             return {}
         easy = [a for a in answers if a.sufficient and not a.hard]
@@ -210,14 +210,14 @@ class Dac(Method):
         if exact >= lacking:
             return ()
         return (
-            f"danger of collapse into abstention: held-out EM is {exact:.3f}, less than 1 - evidence = {lacking:.3f}. A generator that "
-            "always says `unknown` is rewarded more than one that answers, and once all of its answers are alike nothing leads "
+            f"danger of collapse into abstention: held-out EM is {exact:.3f}, less than 1 - evidence = {lacking:.3f}. A "
+            "generator that always says `unknown` is rewarded more than one that answers, and once all of its answers are alike nothing leads "
             "it back. Train it to answer first (a longer warm start, or method shared), or start from a searcher that finds more; "
             "watch `declined` and `stackelberg_margin` in the metrics.",
         )
 
 
-class Answer(NamedTuple):
+class Attempt(NamedTuple):
     """One of the generator's answers to given passages, as it counts in r_G. `of` names the episode that found them."""
 
     place: int
@@ -240,7 +240,7 @@ class Answer(NamedTuple):
         return self.turn.completion.prompt_ids, self.turn.completion.token_ids
 
 
-def answered(episodes: Sequence[Episode]) -> Iterator[Answer]:
+def attempts(episodes: Sequence[Episode]) -> Iterator[Attempt]:
     """The generator's answers of a step, with their places in the batch."""
     for place, e in enumerate(episodes):
         if e.origin is not None:
@@ -248,7 +248,7 @@ def answered(episodes: Sequence[Episode]) -> Iterator[Answer]:
             hard = len(e.session.play.workflow.given) > len(found)  # type: ignore[attr-defined]
             turn = e.turns[-1] if e.turns and e.turns[-1].completion.token_ids else None
             declines = e.session.answer is not None and is_abstention(e.session.answer)
-            yield Answer(place, e, turn, id(e.origin[0]), hard, enough, declines, e.outcome.team.value >= 1)
+            yield Attempt(place, e, turn, id(e.origin[0]), hard, enough, declines, e.outcome.team.value >= 1)
 
 
 def evidence_of(episode: Episode) -> tuple[tuple[str, ...], bool]:

@@ -10,7 +10,7 @@ import pytest
 
 from baselines.evaluate import traces_of
 from baselines.methods import make_method
-from baselines.methods.dac import answered, evidence_of
+from baselines.methods.dac import attempts, evidence_of
 from baselines.rollout import groups, rollout
 from baselines.types import Completion, Episode
 from llm_marl_envs import Problem, Question, make_workflow
@@ -123,7 +123,7 @@ def test_abstention_is_justified_by_insufficient_evidence_alone():
     """Only passage 1 is found, so there is no hard positive: unknown 1, wrong 0; and right is right without evidence."""
     method = make_method("dac", **PLAIN | {"answers": 3})
     episodes, _ = collect(method, [ONE, "<stop>"], [UNKNOWN, UNKNOWN, WRONG, RIGHT])
-    assert [a.reward for a in answered(episodes)] == [1.0, 0.0, 1.0]
+    assert [a.reward for a in attempts(episodes)] == [1.0, 0.0, 1.0]
     credit = method.credit(episodes, zeros(episodes), 0)
     assert [credit[i, 0] for i in (1, 2, 3)] == pytest.approx([1 / 3, -2 / 3, 1 / 3])
     assert credit[0, 0].advantage == (0.0, 0.0)
@@ -157,7 +157,7 @@ def test_equal_evidence_is_asked_about_once():
     searcher = [ONE, ONE, NONE, *["<stop>"] * 3]
     episodes, asked = collect(method, searcher, [UNKNOWN] * 20, samples=3)
     assert [e.session.play.workflow.given for e in episodes[3:]] == [*[(P1,)] * 2, *[(NOTHING_FOUND,)] * 2]
-    assert [a.reward for a in answered(episodes)] == [1.0] * 4
+    assert [a.reward for a in attempts(episodes)] == [1.0] * 4
     assert NOTHING_FOUND in asked[-1].prompt
 
 
@@ -231,4 +231,5 @@ def test_traces_of_the_asked_say_what_they_were_given():
     spec = EnvSpec("atlas", "search_answer", {}, knobs_of(episodes[0].session.play.workflow))
     for trace, e in zip(traces_of(episodes, spec, "train", {}), episodes, strict=True):
         assert trace.spec.make_workflow() == e.session.play.workflow
+        assert "parent" not in trace.meta, "it shares no reply with the episode that found its evidence"
         assert [event.call for event in trace.session().events] == [event.call for event in e.session.events]
