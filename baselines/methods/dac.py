@@ -28,7 +28,7 @@ from llm_marl_envs.workflows.search_answer import SearchAnswer
 if TYPE_CHECKING:
     from baselines.losses import Loss
 
-RANKED = 15  # passages retrieved for the question itself, of which the distractors are taken (section 4.3)
+RANKED = 15  # passages retrieved for the question itself, of which the distractors are taken (DAC)
 SEARCHER, GENERATOR = "searcher", "generator"
 
 
@@ -180,7 +180,7 @@ class Dac(Method):
         return losses.grpo(self.clip, self.clip)
 
     def figures(self, episodes: Sequence[Episode]) -> Mapping[str, float]:
-        """Section 5's game as it stands: the shares of the generator's prompts with insufficient (alpha), sufficient (beta) and
+        """The paper's Stackelberg game as it stands: the shares of the generator's prompts with insufficient (alpha), sufficient (beta) and
         sufficient but hard evidence (gamma); c, how often an answer to the hard is right (of those that do not decline); and
         margin = gamma c - alpha, above 0 where the equilibrium is to answer, below where it is to decline everything.
         `hard_missing`: the share of sufficient prompts without a hard positive. `declined`: of all answers."""
