@@ -180,9 +180,9 @@ class Dac(Method):
         return losses.grpo(self.clip, self.clip)
 
     def figures(self, episodes: Sequence[Episode]) -> Mapping[str, float]:
-        """The paper's Stackelberg game as it stands: the shares of the generator's prompts with insufficient (alpha), sufficient (beta) and
-        sufficient but hard evidence (gamma); c, how often an answer to the hard is right (of those that do not decline); and
-        margin = gamma c - alpha, above 0 where the equilibrium is to answer, below where it is to decline everything.
+        """The paper's Stackelberg game as it stands: the shares of the generator's prompts with insufficient (alpha), sufficient
+        (beta) and sufficient but hard evidence (gamma); c, how often an answer to the hard is right (of those that do not
+        decline); and margin = gamma c - alpha, above 0 where the equilibrium is to answer, below where it is to decline all.
         `hard_missing`: the share of sufficient prompts without a hard positive. `declined`: of all answers."""
         answers = list(attempts(episodes))
         if not answers:
@@ -211,9 +211,9 @@ class Dac(Method):
             return ()
         return (
             f"danger of collapse into abstention: held-out EM is {exact:.3f}, less than 1 - evidence = {lacking:.3f}. A "
-            "generator that always says `unknown` is rewarded more than one that answers, and once all of its answers are alike nothing leads "
-            "it back. Train it to answer first (a longer warm start, or method shared), or start from a searcher that finds more; "
-            "watch `declined` and `stackelberg_margin` in the metrics.",
+            "generator that always says `unknown` is rewarded more than one that answers, and once all of its answers are "
+            "alike nothing leads it back. Train it to answer first (a longer warm start, or method shared), or start from a "
+            "searcher that finds more; watch `declined` and `stackelberg_margin` in the metrics.",
         )
 
 
