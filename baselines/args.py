@@ -27,8 +27,8 @@ class TrainArgs:
     workflow: str = "eval_opt"
     """Workflow name: who speaks when. `solo` is the single-agent control."""
     method: str = "shared"
-    """How to train: shared, isolated, tracer, shuffled (control), prompted (no training), or one that another package announces;
-    `llm-marl envs` lists them."""
+    """How to train: shared, isolated, tracer, dac, shuffled (control), prompted (no training), or one that another package
+    announces; `llm-marl envs` lists them."""
     set: tuple[str, ...] = ()
     """Knobs of the task, workflow or method, as name=value: --set digits=3 rounds=2 std=True."""
     per: tuple[str, ...] = ()

@@ -82,7 +82,7 @@ class Batch:
     sampled: Tensor  # the engine's; NaN where the reply was not sampled
     weight: Tensor  # 0 except on sampled tokens
     values: Tensor
-    returns: Tensor
+    returns: Tensor  # NaN on replies that have none
     temperature: Tensor  # 1 except on sampled tokens
     cut: Truncation | None  # of the tokens that may be sampled; None if nothing is
 
@@ -106,8 +106,9 @@ def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad
             advantage[row, here] = torch.tensor(span.advantage)
             old[row, here] = torch.tensor(span.old or math.nan)
             sampled[row, here] = torch.tensor(span.logprobs or math.nan)
-            if span.returns:
-                values[row, here], returns[row, here] = torch.tensor(span.values), torch.tensor(span.returns)
+            returns[row, here] = torch.tensor(span.returns or math.nan)
+            if span.values:
+                values[row, here] = torch.tensor(span.values)
             temperature[row, here] = span.sampling.temperature or 1.0
             if span.sampling.truncates:
                 cuts, top_k[row, here], top_p[row, here] = True, span.sampling.top_k, span.sampling.top_p

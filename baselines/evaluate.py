@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from baselines.policies import PolicyRouter
@@ -11,7 +11,7 @@ from baselines.rollout import groups, rollout
 from baselines.types import Engine, Episode, Sampling
 from llm_marl_envs.protocol import Workflow
 from llm_marl_envs.session import Limits, Status
-from llm_marl_envs.spec import EnvSpec
+from llm_marl_envs.spec import EnvSpec, knobs_of
 from llm_marl_envs.stats.figures import team_figures
 from llm_marl_envs.stats.intervals import Interval, accuracy_of
 from llm_marl_envs.task import Problem, Task
@@ -54,16 +54,20 @@ def evaluate(
 
 def traces_of(episodes: Sequence[Episode], spec: EnvSpec, split: str, meta: Mapping[str, Any]) -> list[Trace]:
     """The episodes as traces; `meta` says where they come from (entry, policy, step, ...). Forks name their parents; those that were
-    cut, which have limits of their own and so another beginning, name what they were cut from in `meta`."""
+    cut, which have limits of their own and so another beginning, name what they were cut from in `meta`. A session that a
+    method played beside, of a workflow with other knobs, is traced with these and is nobody's fork."""
     made: dict[int, Trace] = {}
 
     def trace(e: Episode) -> Trace:
         if id(e) not in made:
-            parent = (trace(e.origin[0]).id, e.origin[1]) if e.origin else None
+            play, parent = e.session.play, None
             whose = {**meta, "sample": e.sample, "group": e.group}
-            if e.origin and e.session.play.limits != e.origin[0].session.play.limits:
-                whose["cut_from"], parent = list(parent or ()), None
-            made[id(e)] = Trace.of(e.session, spec, e.outcome, split=split, meta=whose, parent=parent)
+            if e.origin and replace(play, limits=(its := e.origin[0].session.play).limits) == its:
+                parent = (trace(e.origin[0]).id, e.origin[1])
+                if play.limits != its.limits:
+                    whose["cut_from"], parent = list(parent), None
+            own = replace(spec, workflow_knobs=knobs_of(play.workflow))
+            made[id(e)] = Trace.of(e.session, own, e.outcome, split=split, meta=whose, parent=parent)
         return made[id(e)]
 
     return [trace(e) for e in episodes]

@@ -2,7 +2,8 @@
 learner averages them (`Batch.weight`), so that the result is the same for any micro-batch size.
 
 A loss is given log-probs (B, T), a critic's values (B, T) or None, and the batch, all (B, T): `old` are the learner's log-probs before
-the batch's first update, `sampled` the engine's (NaN on lessons), `segment` is k on the k-th reply of a row and 0 elsewhere.
+the batch's first update, `sampled` the engine's (NaN on lessons), `returns` are NaN where a reply has none, `segment` is k on the
+k-th reply of a row and 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -88,15 +89,18 @@ def corrected(loss: Loss, cap: float) -> Loss:
 def ppo(clip: float = 0.2, clip_value: float = 0.2, value_weight: float = 0.5) -> Loss:
     """The clipped surrogate of each token, plus value_weight x max((V - R)^2, (V' - R)^2), in which V' is the critic's value kept
     within `clip_value` of what it was (PPO, arXiv 1707.06347; the value clip as in its released code, where the weight is
-    0.5 of half a square: give 0.25 for that). The policy must be one of the method's critics."""
+    0.5 of half a square: give 0.25 for that). Replies without returns (lessons) teach the critic nothing. The policy must be
+    one of the method's critics."""
     surrogate = grpo(clip, clip)
 
     def loss(logp: Tensor, value: Tensor | None, batch: Trained) -> tuple[Tensor, Tensor]:
         assert value is not None, "a policy with this loss is a critic"
         per_token, clipped = surrogate(logp, value, batch)
-        near = batch.values + (value - batch.values).clamp(-clip_value, clip_value)
-        miss = torch.maximum((value - batch.returns).square(), (near - batch.returns).square())
-        return per_token + value_weight * torch.where(batch.segment > 0, miss, 0.0), clipped
+        known = (batch.segment > 0) & ~batch.returns.isnan()
+        now, was, due = (torch.where(known, x, 0.0) for x in (value, batch.values, batch.returns))
+        near = was + (now - was).clamp(-clip_value, clip_value)
+        miss = torch.maximum((now - due).square(), (near - due).square())
+        return per_token + value_weight * miss, clipped
 
     return loss
 

@@ -50,6 +50,10 @@ class Progress:
             shown.append(f"FAILED {f['failed']:.0f}")
         self.console.print("  ".join(shown))
 
+    def warn(self, text: str) -> None:
+        """What a person should know before they wait for the run."""
+        self.console.print(f"warning: {text}")
+
     def warm_start(self, step: int, steps: int, loss: float) -> None:
         """A step of the tiny model's warm start."""
         if self._bars is None:

@@ -51,7 +51,8 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
     problems = team.task.problems("train")
     with progress.run(f"{args.method} {args.workflow} on {args.task}", steps, done), interruptible() as stop_asked:
         if done == 0:
-            _evaluate(team, log, 0, progress)
+            for warning in team.method.warnings(_evaluate(team, log, 0, progress)):
+                progress.warn(warning)
         for step in range(done, steps):
             began = time.perf_counter()
             batch = pick_problems(problems, args.problems, step, args.seed)
@@ -61,7 +62,7 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
             usable = [e for e in episodes if e.outcome.status is not Status.FAILED]
             credit = team.method.credit(usable, learner.values(usable), seed_of("credit", args.seed, step))
             stats = learner.update(to_samples(usable, credit) + team.method.lessons(usable), step)
-            stats |= team.learn(usable, step)
+            stats |= team.learn(usable, step) | dict(team.method.figures(usable))
             figures = _describe(episodes, usable)
             log.metrics({"step": step + 1, "kind": "train", **figures, **stats})
             log.timing({"step": step + 1, "play_s": played - began, "learn_s": time.perf_counter() - played})
@@ -107,13 +108,14 @@ def _describe(episodes: Sequence[Episode], usable: Sequence[Episode]) -> dict[st
     }
 
 
-def _evaluate(team: Team, log: RunLog, step: int, progress: Progress) -> None:
+def _evaluate(team: Team, log: RunLog, step: int, progress: Progress) -> Sequence[Episode]:
     evaluation = team.evaluate()
     log.metrics({"step": step, "kind": "eval", **evaluation.record()})
     log.traces(
         f"eval-{step:06d}", traces_of(evaluation.episodes, team.spec, team.eval_split, trace_meta(team.args, step))
     )
     progress.evaluated(step, evaluation)
+    return evaluation.episodes
 
 
 def trace_meta(args: TrainArgs, step: int) -> dict[str, Any]:

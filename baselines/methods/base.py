@@ -64,6 +64,14 @@ class Method(Protocol):
         """Replies to imitate: samples whose spans have no log-probs; the advantage is their weight."""
         return []
 
+    def figures(self, episodes: Sequence[Episode]) -> Mapping[str, float]:
+        """Figures of its own about a step's episodes, for the metrics."""
+        return {}
+
+    def warnings(self, held_out: Sequence[Episode]) -> Sequence[str]:
+        """What should be said before the first step about the team as it plays the held-out problems."""
+        return ()
+
     def loss(self, policy: str) -> Loss:
         """The loss of a policy."""
         ...

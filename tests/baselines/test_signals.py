@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -129,6 +130,46 @@ def test_the_value_loss_by_hand():
     per_token, clipped = ppo(0.2, 0.2, 0.5)(logp, torch.tensor([[9.0, 0.5, 0.0]]), batch)  # type: ignore[arg-type]
     assert per_token.tolist() == [pytest.approx([0.0, -1.2 * 2.0 + 0.5 * 0.49, 1.0 + 0.5 * 1.0])]
     assert clipped.tolist() == [[0.0, 1.0, 0.0]]
+
+
+def test_ppo_equals_a_second_implementation():
+    """TRL's PPO (which its present release no longer has) on the same tensors: the masked means of
+    max(-A rho, -A clip(rho)) and of half the larger square, the latter times its coefficient."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (4, 9)
+    logp, old, advantage, value, was, due = (torch.randn(shape, generator=generator) for _ in range(6))
+    segment = (torch.rand(shape, generator=generator) < 0.7).long()
+    mask, clip, near, coefficient = segment.bool(), 0.2, 0.3, 0.1
+    batch = SimpleNamespace(segment=segment, advantage=advantage, old=old, values=was, returns=due)
+    found = []
+    for ours in (True, False):
+        x, v = logp.clone().requires_grad_(), value.clone().requires_grad_()
+        if ours:
+            per_token, _ = ppo(clip, near, coefficient / 2)(x, v, batch)  # type: ignore[arg-type]
+            loss = per_token[mask].mean()
+        else:
+            ratio = torch.exp(x - old)
+            policy = torch.max(-advantage * ratio, -advantage * torch.clamp(ratio, 1.0 - clip, 1.0 + clip))
+            kept = torch.clamp(v, was - near, was + near)
+            critic = torch.max(torch.square(v - due), torch.square(kept - due))
+            loss = (policy * mask).sum() / mask.sum() + coefficient * 0.5 * (critic * mask).sum() / mask.sum()
+        loss.backward()
+        found.append(torch.cat([loss.detach().flatten(), x.grad.flatten(), (v.grad * mask).flatten()]))  # type: ignore[union-attr]
+    assert torch.allclose(*found, atol=1e-6)
+    assert ((v.grad == 0) & mask).any(), "the value clip is exercised"
+    assert not v.grad[~mask].any()
+
+
+def test_a_lesson_teaches_the_critic_nothing():
+    """It has no returns: the value on it is neither right nor wrong, whereas a return of 0 is a return."""
+    lesson, due = Span(2, 4, 0.5, ()), Span(4, 6, 0.0, (-1.0, -1.0), (0.0, 0.0), (0.0, 0.0))
+    batch = collate([Sample("p", "r", tuple(range(6)), (lesson, due))], "tokens", 4.0, 0, "cpu")
+    logp, value = torch.zeros(1, 5), torch.ones(1, 5, requires_grad=True)
+    batch = replace(batch, old=logp)
+    per_token, _ = ppo(value_weight=0.5)(logp, value, batch)
+    per_token.sum().backward()
+    assert per_token.tolist() == [[0.0, -0.5, -0.5, 0.5, 0.5]]
+    assert value.grad.tolist() == [[0.0, 0.0, 0.0, 1.0, 1.0]]
 
 
 def test_the_engines_log_probs_clip_nothing(micro_model):
