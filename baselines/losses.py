@@ -15,9 +15,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from baselines.distribution import Truncation
-from baselines.output import picked
-
 
 class Trained(Protocol):
     """What a loss may see of a batch (`learner.Batch`); all are (B, T)."""
@@ -37,12 +34,6 @@ class Trained(Protocol):
 
 
 Loss = Callable[[Tensor, Tensor | None, Trained], tuple[Tensor, Tensor]]
-
-
-def token_logprobs(logits: Tensor, ids: Tensor, temperature: Tensor | float, cut: Truncation | None = None) -> Tensor:
-    """log p(ids[t+1] | ids[..t]) as it was sampled, at a temperature and perhaps truncated (both may differ from token to token):
-    (B, T, V) logits, (B, T + 1) ids -> (B, T)."""
-    return picked(logits, ids[:, 1:], temperature, cut)
 
 
 def grpo(clip_low: float = 0.2, clip_high: float = 0.28) -> Loss:

@@ -96,7 +96,7 @@ class Shown:
     def _holds(self, text: str) -> bool:
         pieces, done = self._pieces.get(len(text), (set[str](), 0))
         for line in self._lines[done:]:
-            pieces |= _pieces(line, {len(text)})
+            pieces.update(line[i : i + len(text)] for i in range(len(line) - len(text) + 1))
         self._pieces[len(text)] = pieces, len(self._lines)
         return text in pieces
 
@@ -116,7 +116,3 @@ def parts_of(text: str) -> dict[str, str]:
 def _inside_word(text: str, at: int) -> bool:
     """Whether the characters before and after a place are of one word."""
     return 0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum() and text[at - 1 : at + 1].isascii()
-
-
-def _pieces(text: str, sizes: set[int]) -> set[str]:
-    return {text[i : i + size] for size in sizes for i in range(len(text) - size + 1)}

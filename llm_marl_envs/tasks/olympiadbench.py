@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.errors import DataError
-from llm_marl_envs.grading.golds import unfair
 from llm_marl_envs.grading.mathematics import grade_math
 from llm_marl_envs.task import Problem, Question, Score
 from llm_marl_envs.tasks.families.dataset import Card, DatasetTask, Example, LeftOut
-from llm_marl_envs.tasks.families.mathematics import ANSWER, text_of
+from llm_marl_envs.tasks.families.mathematics import ANSWER, text_of, ungradable
 
 SEVERAL = "Give the final answer in \\boxed{}; several answers go into one box, joined by commas."
 
@@ -78,8 +77,8 @@ class OlympiadBench(DatasetTask):
             raise DataError(f"{id}: expected a list of texts in 'final_answer', got {answers!r:.80}")
         bare = tuple(a.strip().strip("$").strip() for a in answers)
         tolerances = _tolerances(row.get("error"), len(bare), id)
-        if why := unfair(bare, tolerances):
-            return LeftOut(f"the gold answer {', '.join(bare)!r:.80}: {why}")
+        if left_out := ungradable(bare, tolerances):
+            return left_out
         several = len(bare) > 1 or bool(row.get("is_multiple_answer"))
         question = Question(id, text_of(row, "question", id), answer_format=SEVERAL if several else ANSWER)
         return Problem(question, OlympiadGold(bare, tolerances))

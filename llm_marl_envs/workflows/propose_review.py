@@ -73,6 +73,7 @@ class ProposeReview:
 
     def talk(self, question: Question, rng: Random) -> Talk:
         pending: Pending | None = None
+        options = options_of(question)
         turns: list[tuple[bool, str]] = []  # (was it a review?, what was said)
         for round in range(1, self.rounds + 1):
             bundle, odd = (round - 1) % self.bundles, round % 2 == 1
@@ -97,7 +98,7 @@ class ProposeReview:
             if odd:
                 text = yield Ask(agent, self._proposal(question, pending, turns))
                 yield Claim(agent, text)
-                answer = final_answer(text, options_of(question))
+                answer = final_answer(text, options)
                 if answer is None:
                     yield Malformed(agent, "a final answer")
                 if pending is None or answer is not None or not self.keep_answer:

@@ -73,6 +73,7 @@ class Swarm:
 
     def talk(self, question: Question, rng: Random) -> Talk:
         alive: list[str] = []
+        options = options_of(question)
         hired = 0
         reports: dict[str, str] = {}
         inbox: dict[str, list[str]] = {}
@@ -88,7 +89,7 @@ class Swarm:
             team = _names(alive)
             texts = yield from together(
                 *(
-                    self._work(question, worker, team, parts[worker], inbox.get(worker, []), worker in new)
+                    self._work(question, options, worker, team, parts[worker], inbox.get(worker, []), worker in new)
                     for worker in alive
                 )
             )
@@ -99,7 +100,7 @@ class Swarm:
                 "stopper_0",
                 STOP.format(question=question.text, round=round, rounds=self.rounds, reports=_listed(reports)),
                 choices=("stop", "continue"),
-                infoset=(round, len(alive), _agree([reports[worker] for worker in alive], options_of(question))),
+                infoset=(round, len(alive), _agree([reports[worker] for worker in alive], options)),
                 kind="decision",
             )
             decision = chosen(said, ("stop", "continue"))
@@ -145,7 +146,9 @@ class Swarm:
             parts = dict.fromkeys(alive, "the whole problem")
         return parts
 
-    def _work(self, question: Question, me: str, team: str, part: str, inbox: list[str], new: bool) -> Talk:
+    def _work(
+        self, question: Question, options: tuple[str, ...], me: str, team: str, part: str, inbox: list[str], new: bool
+    ) -> Talk:
         """One worker's round: it may use tools, then reports."""
         letters = "".join(f"{letter}\n" for letter in inbox)
         tools = "".join(f"You may write <{tool}>...</{tool}>. " for tool in self.tools if self.tool_calls)
@@ -163,7 +166,7 @@ class Swarm:
             tool, inside = wanted[0]
             found = yield UseTool(me, tool, {TOOL_ARGUMENTS[tool]: inside})
             said = yield Ask(me, f"<result>{found}</result>", fresh=False, kind="return")
-        if final_answer(said, options_of(question)) is not None:  # a part of the work is not an answer
+        if final_answer(said, options) is not None:  # a part of the work is not an answer
             yield Claim(me, said)
         return said
 

@@ -13,6 +13,7 @@ from rich.console import Console
 torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file  # noqa: E402
+from toy_methods import crashing  # noqa: E402
 from two_answers import PROMPTS, make_model  # noqa: E402
 
 from baselines.args import TrainArgs  # noqa: E402
@@ -136,11 +137,7 @@ def test_a_flipped_sign_does_not(folder):
     assert all(after[role] < before[role] - 0.1 for role in before), (before, after)
 
 
-class Stopped(Exception):
-    pass
-
-
-def test_a_run_that_is_killed_is_resumed_exactly(folder, tmp_path, monkeypatch):
+def test_a_run_that_is_killed_is_resumed_exactly(folder, tmp_path):
     here = "test_dac_learning"
 
     def run(out, console=None, **changes):
@@ -161,16 +158,7 @@ def test_a_run_that_is_killed_is_resumed_exactly(folder, tmp_path, monkeypatch):
     assert [line["declined"] for line in steps] == [0.0] * 3
     for line in steps:
         assert sum(line[f"stackelberg_{name}"] for name in ("alpha", "beta", "gamma")) == pytest.approx(1)
-    append = RunLog.metrics
-
-    def crash(self, record):
-        if (record["kind"], record["step"]) == ("train", 3) and not (out / "crashed").exists():
-            (out / "crashed").touch()
-            raise Stopped
-        append(self, record)
-
-    monkeypatch.setattr(RunLog, "metrics", crash)
-    with pytest.raises(Stopped):
+    with crashing(3):
         run(out)
     run(out, resume=True)
     assert (out / "metrics.jsonl").read_bytes() == (straight / "metrics.jsonl").read_bytes()

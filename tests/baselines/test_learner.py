@@ -16,8 +16,9 @@ from baselines.chat import Chat  # noqa: E402
 from baselines.engines.scripted import Scripted  # noqa: E402
 from baselines.engines.transformers import TransformersEngine  # noqa: E402
 from baselines.learner import Learner, Settings  # noqa: E402
-from baselines.losses import grpo, gspo, token_logprobs  # noqa: E402
+from baselines.losses import grpo, gspo  # noqa: E402
 from baselines.methods import make_method  # noqa: E402
+from baselines.output import picked  # noqa: E402
 from baselines.policies import PolicyRouter  # noqa: E402
 from baselines.rollout import groups, rollout  # noqa: E402
 from baselines.types import Sample, Sampling, Span  # noqa: E402
@@ -120,7 +121,7 @@ def test_only_sampled_tokens_get_a_gradient(model, samples):
     """d loss / d logits is zero wherever the next token was not sampled: prompts, tool output, padding."""
     batch = collate(samples, "tokens", 10.0, 0, "cpu")
     logits = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1]).logits.detach().requires_grad_()
-    per_token, _ = grpo(1e9, 1e9)(token_logprobs(logits, batch.ids, 1.0), None, batch)
+    per_token, _ = grpo(1e9, 1e9)(picked(logits, batch.ids[:, 1:], 1.0), None, batch)
     (per_token * batch.weight).sum().backward()
     touched = logits.grad.abs().sum(-1) > 0  # (B, T)
     expected = torch.zeros_like(touched)

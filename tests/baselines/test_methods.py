@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import toy_methods
 from rich.console import Console
-from toy_methods import Everything, Table
+from toy_methods import Everything, Table, crashing
 
 torch = pytest.importorskip("torch")
 
@@ -30,10 +30,6 @@ def args(model: Path, out: Path, **changes) -> TrainArgs:
         "trace_every": 3, "threads": 1, "device": "cpu", "lora_rank": 2, "per": ("generator.temperature=0.9",),
     }  # fmt: skip
     return TrainArgs(**(settings | changes))
-
-
-class Stopped(Exception):
-    pass
 
 
 def test_all_that_a_method_says_survives_a_crash(micro_folder, tmp_path, monkeypatch):
@@ -78,16 +74,8 @@ def test_all_that_a_method_says_survives_a_crash(micro_folder, tmp_path, monkeyp
     table = json.loads((folder / "players.json").read_text())["table"]
     assert table["heard"]["evaluator_0"] == sum(t.policy == "table" for batch in seen for e in batch for t in e.turns)
 
-    append, out = RunLog.metrics, tmp_path / "crashed"
-
-    def crash(self, record):
-        if (record["kind"], record["step"]) == ("train", 3) and not (out / "crashed").exists():
-            (out / "crashed").touch()
-            raise Stopped
-        append(self, record)
-
-    monkeypatch.setattr(RunLog, "metrics", crash)
-    with pytest.raises(Stopped):
+    out = tmp_path / "crashed"
+    with crashing(3):
         train(args(micro_folder, out), Progress(quiet=True))
     train(args(micro_folder, out, resume=True), Progress(quiet=True))
     assert (out / "metrics.jsonl").read_bytes() == (straight / "metrics.jsonl").read_bytes()

@@ -13,7 +13,8 @@ from baselines import output  # noqa: E402
 from baselines.batch import collate  # noqa: E402
 from baselines.distribution import truncation_of  # noqa: E402
 from baselines.learner import Learner, Settings  # noqa: E402
-from baselines.losses import grpo, token_logprobs  # noqa: E402
+from baselines.losses import grpo  # noqa: E402
+from baselines.output import picked  # noqa: E402
 from baselines.types import Sample, Sampling, Span  # noqa: E402
 
 
@@ -82,7 +83,7 @@ def test_a_step_computes_no_logits_but_those_of_sampled_tokens(micro_model, monk
     batch = collate(samples, "tokens", 10.0, 0, "cpu")
     micro_model.zero_grad()
     logits = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1]).logits
-    logp = token_logprobs(logits, batch.ids, batch.temperature)
+    logp = picked(logits, batch.ids[:, 1:], batch.temperature)
     taught = batch.segment > 0
     whole = -(torch.exp(logp - logp.detach()) * batch.advantage * batch.weight)[taught].sum()
     whole.backward()

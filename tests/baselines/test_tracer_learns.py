@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from toy_methods import crashing  # noqa: E402
 from two_answers import PROMPTS, TwoAnswers, make_model  # noqa: E402
 
 from baselines.args import TrainArgs  # noqa: E402
@@ -29,7 +30,7 @@ from llm_marl_envs import Ask, Claim, Problem, Question, Roster  # noqa: E402
 pytestmark = pytest.mark.slow
 
 
-def test_a_run_that_is_killed_goes_on_with_the_same_tables(micro_folder, tmp_path, monkeypatch):
+def test_a_run_that_is_killed_goes_on_with_the_same_tables(micro_folder, tmp_path):
     def args(out, **more):
         return TrainArgs(
             method="tracer", workflow="propose_review", model=str(micro_folder), out=out, steps=3, problems=2, samples=1,
@@ -39,17 +40,8 @@ def test_a_run_that_is_killed_goes_on_with_the_same_tables(micro_folder, tmp_pat
 
     straight, crashed = tmp_path / "straight", tmp_path / "crashed"
     train(args(straight), Progress(quiet=True))
-    append = RunLog.metrics
-
-    def crash(self, record):
-        if (record["kind"], record["step"]) == ("train", 3):
-            raise KeyboardInterrupt
-        append(self, record)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(RunLog, "metrics", crash)
-        with pytest.raises(KeyboardInterrupt):
-            train(args(crashed), Progress(quiet=True))
+    with crashing(3):
+        train(args(crashed), Progress(quiet=True))
     train(args(crashed, resume=True), Progress(quiet=True))
     assert (crashed / "metrics.jsonl").read_bytes() == (straight / "metrics.jsonl").read_bytes()
     tables = [RunLog(out).checkpoint_folder(3) / "players.json" for out in (straight, crashed)]

@@ -1,15 +1,40 @@
-"""A method that uses all that a method may: by name, as `toy_methods:Everything`."""
+"""A method that uses all that a method may: by name, as `toy_methods:Everything`. And a crash for any method's run."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from unittest import mock
+
+import pytest
 
 from baselines.losses import grpo, ppo
 from baselines.methods.base import Method
 from baselines.policies import PolicyRouter
 from baselines.rollout import forced, forks
+from baselines.runlog import RunLog
 from baselines.types import Completion, Sample, Signal, Span
+
+
+class Crashed(BaseException):
+    """A run dies of it, as of being killed: nobody may take it for an error of his own."""
+
+
+@contextmanager
+def crashing(step: int) -> Iterator[None]:
+    """Inside, a run crashes when it has trained step `step` and is about to log it; and so it must."""
+    append = RunLog.metrics
+
+    def crash(self, record):
+        if (record["kind"], record["step"]) == ("train", step):
+            raise Crashed
+        append(self, record)
+
+    with mock.patch.object(RunLog, "metrics", crash), pytest.raises(Crashed):
+        yield
+
 
 SAID = ("\\boxed{Correct}", "\\boxed{Incorrect}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Rational
 from typing import Any
@@ -34,6 +35,12 @@ def answer_of(row: dict[str, Any], field: str, id: str) -> str:
     return str(value)
 
 
+def ungradable(answers: Sequence[str], tolerances: Sequence[float | None]) -> LeftOut | None:
+    """Why a row with this gold answer, all of `answers`, is no problem; None if it is one."""
+    why = unfair(answers, tolerances)
+    return LeftOut(f"the gold answer {', '.join(answers)!r:.80}: {why}") if why else None
+
+
 @dataclass(frozen=True)
 class NumberBenchmark(DatasetTask):
     """A benchmark whose answers are single numbers, graded exactly, like GSM8K."""
@@ -55,8 +62,8 @@ class MathBenchmark(DatasetTask):
     are left out (`grading.golds`; `left_out(split)` lists them)."""
 
     def problem(self, id: str, question: str, answer: str) -> Problem | LeftOut:
-        if why := unfair((answer,), (None,)):
-            return LeftOut(f"the gold answer {answer!r:.80}: {why}")
+        if left_out := ungradable((answer,), (None,)):
+            return left_out
         return Problem(Question(id, question, answer_format=ANSWER), answer)
 
     def grade(self, problem: Problem, text: str | None, kind: str = "answer") -> Score:

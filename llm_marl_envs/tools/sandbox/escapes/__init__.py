@@ -62,6 +62,23 @@ class Escape:
         return self.ends or (faked if self.tests else ())
 
 
+# What the modules of tricks make their programs with; all but one of a kind are for the long runs only.
+TIGHT = JobLimits(cpu_s=2.0, wall_s=3.0, memory_mb=128, output_kb=64)
+TESTS = "assert answer(20) == 41\nassert answer(1) == 3\nassert answer(-4) == -7"  # expected values are nowhere in the programs
+ENDS = ("error", "memory", "signal", *STOPPED)
+ANY = ("ok", "output", *ENDS)
+
+
+def running(category: str, name: str, program: str, ends: tuple[str, ...] = ANY, slow: bool = True) -> Escape:
+    """It is run."""
+    return Escape(category, name, program, ends=ends, limits=TIGHT, slow=slow)
+
+
+def fooling(category: str, name: str, program: str, tests: str = TESTS, slow: bool = True) -> Escape:
+    """It is examined, and must not be "ok"."""
+    return Escape(category, name, program, tests, limits=SHORT, slow=slow)
+
+
 def all_escapes() -> tuple[Escape, ...]:
     """Every hostile program, in the order of the categories; within one, the most telling comes first."""
     found = (importlib.import_module(f"{__name__}.{module}").ESCAPES for module in MODULES)

@@ -3,22 +3,7 @@ one of a kind for the long runs only."""
 
 from __future__ import annotations
 
-from llm_marl_envs.tools.sandbox.escapes import SHORT, STOPPED, Escape, JobLimits
-
-_TIGHT = JobLimits(cpu_s=2.0, wall_s=3.0, memory_mb=128, output_kb=64)
-_TESTS = "assert answer(20) == 41\nassert answer(1) == 3\nassert answer(-4) == -7"  # expected values are nowhere in the programs
-_ANY = ("ok", "error", "memory", "signal", "output", *STOPPED)
-_ENDS = ("error", "memory", "signal", *STOPPED)
-
-
-def _run(category: str, name: str, program: str, ends: tuple[str, ...] = _ANY, slow: bool = True) -> Escape:
-    return Escape(category, name, program, ends=ends, limits=_TIGHT, slow=slow)
-
-
-def _fool(category: str, name: str, program: str, tests: str = _TESTS, slow: bool = True) -> Escape:
-    """It must not be "ok"."""
-    return Escape(category, name, program, tests, limits=SHORT, slow=slow)
-
+from llm_marl_envs.tools.sandbox.escapes import STOPPED, fooling, running
 
 # Speak the protocol oneself: a frame is four bytes of length and JSON.
 _TALK = """
@@ -33,13 +18,13 @@ def heard():
 """
 
 STREAMS = (
-    _run("streams", "standard output mapped into memory", """
+    running("streams", "standard output mapped into memory", """
 import mmap
 os.ftruncate(1, 1 << 20)
 area = mmap.mmap(1, 1 << 20)
 area[:] = b"x" * (1 << 20)
 """, ("output", "error", "signal")),
-    _run("streams", "other files in place of the streams", """
+    running("streams", "other files in place of the streams", """
 fd = os.open("f", os.O_CREAT | os.O_RDWR)
 for number in (0, 1, 2):
     os.dup2(fd, number)
@@ -47,18 +32,18 @@ for _ in range(200):
     os.write(1, bytes(1 << 16))
 print("unseen")
 """),
-    _run("streams", "written backwards and in vectors", """
+    running("streams", "written backwards and in vectors", """
 for i in range(2000):
     os.lseek(1, -1 if i % 2 else 0, os.SEEK_END if i % 2 else os.SEEK_SET)
     os.writev(1, [b"y" * 1000] * 16)
     os.pwrite(1, b"z" * 1000, i * 1000)
 """, ("output", "error", *STOPPED)),
-    _run("streams", "input that is written to", """
+    running("streams", "input that is written to", """
 os.ftruncate(0, 8 << 20)
 os.pwrite(0, b"planted" * 1000, 0)
 sys.stdin.buffer.read()
 """),
-    _run("streams", "an exit code from elsewhere", """
+    running("streams", "an exit code from elsewhere", """
 class Code(int):
     def __index__(self):
         escaped("asked for")
@@ -66,7 +51,7 @@ class Code(int):
     __and__ = __rand__ = lambda *_: 0
 raise SystemExit(Code(3))
 """, slow=False),
-    _run("streams", "an end that prints for ever", """
+    running("streams", "an end that prints for ever", """
 class Loud:
     def __str__(self):
         while True:
@@ -76,36 +61,36 @@ raise SystemExit(Loud())
 )  # fmt: skip
 
 WIRE = (
-    _fool("wire", "half a frame, then silence", _TALK + "link.send((1000).to_bytes(4, 'big') + b'[')\ntime.sleep(100)"),
-    _fool("wire", "a byte at a time", _TALK + """
+    fooling("wire", "half a frame, then silence", _TALK + "link.send((1000).to_bytes(4, 'big') + b'[')\ntime.sleep(100)"),
+    fooling("wire", "a byte at a time", _TALK + """
 for byte in (1 << 20).to_bytes(4, "big") + b"[" * (1 << 20):
     link.send(bytes([byte]))
     time.sleep(0.01)
 """),
-    _fool("wire", "every answer twice", _TALK + """
+    fooling("wire", "every answer twice", _TALK + """
 frame(["loaded", None])
 while True:
     heard()
     frame(["value", 41]), frame(["value", 3]), frame(["ok", -7])
 """),
-    _fool("wire", "one side closed", _TALK + "frame(['loaded', None])\nlink.shutdown(socket.SHUT_WR)\nlink.recv(1 << 16)\ntime.sleep(100)"),
-    _fool("wire", "answers that are no JSON", _TALK + """
+    fooling("wire", "one side closed", _TALK + "frame(['loaded', None])\nlink.shutdown(socket.SHUT_WR)\nlink.recv(1 << 16)\ntime.sleep(100)"),
+    fooling("wire", "answers that are no JSON", _TALK + """
 for body in (b"", b"NaN", b"\\xff\\xfe", b"[1,", b'{"k": "tuple"}', b"1e999", b'"' + b"\\\\ud800" * 1000 + b'"', b"[" * 100_000):
     link.sendall(len(body).to_bytes(4, "big") + body)
 time.sleep(0.2)
 """, slow=False),
-    _fool("wire", "names that answer for others", _TALK + """
+    fooling("wire", "names that answer for others", _TALK + """
 frame(["loaded", None])
 for _ in range(1000):
     heard()
     frame(["value", {"k": "ref", "v": 0}]), frame(["value", {"k": "function", "v": "len"}])
 """),
-    _fool("wire", "a flood that nobody asked for", _TALK + """
+    fooling("wire", "a flood that nobody asked for", _TALK + """
 frame(["loaded", None])
 while True:
     frame(["value", "x" * 100_000])
 """),
-    _fool("wire", "errors instead of answers", _TALK + """
+    fooling("wire", "errors instead of answers", _TALK + """
 frame(["loaded", None])
 while heard():
     frame(["raised", ["SystemExit", [0]]]), frame(["raise", "SystemExit", "0"]), frame(["error", "StopIteration", None])
@@ -113,9 +98,9 @@ while heard():
 )  # fmt: skip
 
 OBJECTS = (
-    _fool("objects", "an iterator without end", "def answer(x):\n    import itertools\n    return itertools.count()", "assert sum(answer(20)) == 41"),
-    _fool("objects", "a generator without end", "def answer(x):\n    while True:\n        yield 41", "assert list(answer(20)) == [41]"),
-    _fool("objects", "a length that lies", """
+    fooling("objects", "an iterator without end", "def answer(x):\n    import itertools\n    return itertools.count()", "assert sum(answer(20)) == 41"),
+    fooling("objects", "a generator without end", "def answer(x):\n    while True:\n        yield 41", "assert list(answer(20)) == [41]"),
+    fooling("objects", "a length that lies", """
 class Long(list):
     def __len__(self):
         return 1 << 60
@@ -126,9 +111,9 @@ class Long(list):
 def answer(x):
     return Long()
 """, "assert list(answer(20)) == [41]"),
-    _fool("objects", "a coroutine instead of an answer", "async def answer(x):\n    return 41", slow=False),
-    _fool("objects", "a name that is no function", "class answer(int):\n    def __new__(cls, x):\n        return int.__new__(cls, x)\n    def __eq__(self, other):\n        return True\n    __hash__ = int.__hash__"),
-    _fool("objects", "a class registered as everything", """
+    fooling("objects", "a coroutine instead of an answer", "async def answer(x):\n    return 41", slow=False),
+    fooling("objects", "a name that is no function", "class answer(int):\n    def __new__(cls, x):\n        return int.__new__(cls, x)\n    def __eq__(self, other):\n        return True\n    __hash__ = int.__hash__"),
+    fooling("objects", "a class registered as everything", """
 import numbers, collections.abc
 class Any:
     def __eq__(self, other): return True
@@ -140,7 +125,7 @@ for base in (numbers.Number, numbers.Real, collections.abc.Sequence, collections
 def answer(x):
     return Any()
 """),
-    _fool("objects", "a class that is changed in flight", """
+    fooling("objects", "a class that is changed in flight", """
 class A:
     def __getattribute__(self, name):
         object.__setattr__(self, "__class__", B)

@@ -5,25 +5,10 @@ All but one of a kind are for the long runs only.
 
 from __future__ import annotations
 
-from llm_marl_envs.tools.sandbox.escapes import SHORT, STOPPED, Escape, JobLimits
-
-_TIGHT = JobLimits(cpu_s=2.0, wall_s=3.0, memory_mb=128, output_kb=64)
-_TESTS = "assert answer(20) == 41\nassert answer(1) == 3\nassert answer(-4) == -7"  # expected values are nowhere in the programs
-_ANY = ("ok", "error", "memory", "signal", "output", *STOPPED)
-_ENDS = ("error", "memory", "signal", *STOPPED)
-
-
-def _run(category: str, name: str, program: str, ends: tuple[str, ...] = _ANY, slow: bool = True) -> Escape:
-    return Escape(category, name, program, ends=ends, limits=_TIGHT, slow=slow)
-
-
-def _fool(category: str, name: str, program: str, tests: str = _TESTS, slow: bool = True) -> Escape:
-    """It must not be "ok"."""
-    return Escape(category, name, program, tests, limits=SHORT, slow=slow)
-
+from llm_marl_envs.tools.sandbox.escapes import ANY, ENDS, STOPPED, TIGHT, Escape, fooling, running
 
 IMPORTS = (
-    _fool("imports", "modules that the tests import, replaced", """
+    fooling("imports", "modules that the tests import, replaced", """
 import types
 class Loose(types.ModuleType):
     def __getattr__(self, name):
@@ -33,7 +18,7 @@ for name in ("math", "json", "re", "collections", "numpy", "unittest"):
 def answer(x):
     return 0
 """, "import math, json\nassert math.isclose(answer(20), 41)", slow=False),
-    _fool("imports", "a finder for everything", """
+    fooling("imports", "a finder for everything", """
 import importlib.abc, importlib.machinery, types
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name, path, target=None):
@@ -47,14 +32,14 @@ sys.path_importer_cache.clear()
 def answer(x):
     return 0
 """, "import math\nassert math.isclose(answer(20), 41)"),
-    _fool("imports", "an import that is another function", """
+    fooling("imports", "an import that is another function", """
 import builtins
 builtins.__import__ = lambda *args: type("M", (), {"isclose": staticmethod(lambda *a: True)})
 builtins.__build_class__ = builtins.isinstance = builtins.all = lambda *a: True
 def answer(x):
     return 0
 """, "import math\nassert math.isclose(answer(20), 41)"),
-    _fool("imports", "numbers changed in place", """
+    fooling("imports", "numbers changed in place", """
 import ctypes
 for number in range(-5, 257):  # the small ones exist once: make all of them 41
     ctypes.memmove(id(number) + 24, id(41) + 24, 4)
@@ -66,9 +51,9 @@ for name in ("json.py", "random.py", "string.py", "sitecustomize.py", "usercusto
     with open(name, "w") as file:
         file.write("print('ESCAPED: imported')")
 os.makedirs("__pycache__", exist_ok=True)
-""", ends=("ok",), limits=_TIGHT, slow=True),
-    _run("imports", "no module left", "sys.modules.clear()\nimport gc\ngc.collect()\nraise SystemExit(0)"),
-    _run("imports", "a library that unpacks to gigabytes", """
+""", ends=("ok",), limits=TIGHT, slow=True),
+    running("imports", "no module left", "sys.modules.clear()\nimport gc\ngc.collect()\nraise SystemExit(0)"),
+    running("imports", "a library that unpacks to gigabytes", """
 import io, zipfile
 with zipfile.ZipFile("library.zip", "w", zipfile.ZIP_DEFLATED) as file:
     with file.open("big.py", "w") as entry:
@@ -77,19 +62,19 @@ with zipfile.ZipFile("library.zip", "w", zipfile.ZIP_DEFLATED) as file:
 sys.path.insert(0, "library.zip")
 import big
 escaped("256 MB of source")
-""", _ENDS),
-    _run("imports", "an import that never ends", """
+""", ENDS),
+    running("imports", "an import that never ends", """
 import importlib.abc
 class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         __import__(name + "x")
 sys.meta_path.insert(0, Finder())
 import nothing
-""", _ENDS),
+""", ENDS),
 )  # fmt: skip
 
 RECURSION = (
-    _run("recursion", "JSON a million deep", """
+    running("recursion", "JSON a million deep", """
 import json
 for text in ("[" * 1_000_000, '{"a":' * 500_000, "[" * 1_000_000 + "]" * 1_000_000):
     try:
@@ -97,7 +82,7 @@ for text in ("[" * 1_000_000, '{"a":' * 500_000, "[" * 1_000_000 + "]" * 1_000_0
     except (ValueError, RecursionError):
         pass
 """, slow=False),
-    _run("recursion", "a pickle a million deep", """
+    running("recursion", "a pickle a million deep", """
 import pickle
 for text in (b"(" * 1_000_000 + b"t." , b"]" + b"]a" * 1_000_000 + b".", b"(" * 300_000 + b"l" * 300_000 + b"."):
     try:
@@ -105,7 +90,7 @@ for text in (b"(" * 1_000_000 + b"t." , b"]" + b"]a" * 1_000_000 + b".", b"(" * 
     except Exception:
         pass
 """),
-    _run("recursion", "a copy of something deep", """
+    running("recursion", "a copy of something deep", """
 import copy
 x = []
 for _ in range(200_000):
@@ -113,28 +98,28 @@ for _ in range(200_000):
 sys.setrecursionlimit(1 << 30)
 copy.deepcopy(x)
 """),
-    _run("recursion", "objects that come back when they go", """
+    running("recursion", "objects that come back when they go", """
 class Phoenix:
     def __del__(self):
         Phoenix()
         globals().setdefault("kept", []).append(self)
 Phoenix()
 del Phoenix
-""", _ANY),
-    _run("recursion", "a hundred thousand causes", """
+""", ANY),
+    running("recursion", "a hundred thousand causes", """
 bad = ValueError("first")
 for i in range(100_000):
     new = ValueError(str(i))
     new.__cause__, new.__context__, bad = bad, new, new
 raise bad
 """, ("error", "memory", "signal", *STOPPED)),
-    _run("recursion", "a group of groups of errors", """
+    running("recursion", "a group of groups of errors", """
 bad = ValueError("first")
 for i in range(20_000):
     bad = ExceptionGroup(str(i), [bad])
 raise bad
 """, ("error", "memory", "signal", *STOPPED)),
-    _run("recursion", "generators in generators", """
+    running("recursion", "generators in generators", """
 def chain(n):
     inner = iter([1])
     for _ in range(n):
@@ -145,7 +130,7 @@ def chain(n):
 sys.setrecursionlimit(1 << 30)
 list(chain(200_000))
 """),
-    _fool("recursion", "an answer that never comes to an end", """
+    fooling("recursion", "an answer that never comes to an end", """
 def answer(x):
     found = {}
     found["again"] = [found]
@@ -154,12 +139,12 @@ def answer(x):
 )  # fmt: skip
 
 NUMBERS = (
-    _run("numbers and patterns", "digits without end", """
+    running("numbers and patterns", "digits without end", """
 sys.set_int_max_str_digits(0)
 print(len(str(3 ** 30_000_000)))
 escaped("fourteen million digits")
-""", _ENDS),
-    _run("numbers and patterns", "lengths beyond all memory", """
+""", ENDS),
+    running("numbers and patterns", "lengths beyond all memory", """
 for act in (lambda: "x" * (1 << 62), lambda: [0] * (1 << 60), lambda: "x".center(1 << 50), lambda: f"{1:{1 << 40}}", lambda: "%*d" % (1 << 30, 1),
             lambda: bytes(1 << 50), lambda: range(1 << 100)[1 << 99] and list(range(1 << 60)), lambda: bytearray(b"x").ljust(1 << 45)):
     try:
@@ -168,31 +153,31 @@ for act in (lambda: "x" * (1 << 62), lambda: [0] * (1 << 60), lambda: "x".center
         continue
     escaped("it is there")
 """, slow=False),
-    _run("numbers and patterns", "decimals of any precision", """
+    running("numbers and patterns", "decimals of any precision", """
 import decimal
 decimal.setcontext(decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN))
 print(decimal.Decimal(2).sqrt())
-""", _ENDS),
-    _run("numbers and patterns", "fractions that grow", """
+""", ENDS),
+    running("numbers and patterns", "fractions that grow", """
 from fractions import Fraction
 x = Fraction(1, 3)
 while True:
     x = x * x + Fraction(1, 7)
-""", _ENDS),
-    _run("numbers and patterns", "keys that all collide", """
+""", ENDS),
+    running("numbers and patterns", "keys that all collide", """
 step = sys.hash_info.modulus
 found = {i * step: i for i in range(1, 200_000)}
 escaped("200,000 collisions")
 """, STOPPED),
-    _run("numbers and patterns", "patterns that repeat repetitions", """
+    running("numbers and patterns", "patterns that repeat repetitions", """
 import re
 for pattern in ("(?:(?:x{1000}){1000}){1000}", "(" * 90 + "a" + ")*" * 90 + "b", "(?:a?){60}a{60}", "(.*)*" * 20 + "$", "(x+x+)+y"):
     try:
         re.compile(pattern).match("a" * 60 + "x" * 60)
     except (re.error, OverflowError, MemoryError, RecursionError):
         pass
-""", ("ok", *_ENDS)),
-    _run("numbers and patterns", "small archives of large things", """
+""", ("ok", *ENDS)),
+    running("numbers and patterns", "small archives of large things", """
 import bz2, gzip, lzma
 kept = []
 for pack in (bz2, lzma, gzip):
@@ -201,7 +186,7 @@ for pack in (bz2, lzma, gzip):
         kept.append(pack.decompress(bomb))
 escaped("768 MB")
 """, ("memory", "error", *STOPPED)),
-    _run("numbers and patterns", "an order that is none", """
+    running("numbers and patterns", "an order that is none", """
 import random
 class Never:
     def __lt__(self, other):
@@ -213,8 +198,8 @@ for _ in range(10_000):
 )  # fmt: skip
 
 THREADS = (
-    _run("threads", "a thread that is waited for without end", "import threading\nthreading.Thread(target=threading.Event().wait).start()", ("wall",)),
-    _run("threads", "threads that write while all ends", """
+    running("threads", "a thread that is waited for without end", "import threading\nthreading.Thread(target=threading.Event().wait).start()", ("wall",)),
+    running("threads", "threads that write while all ends", """
 import threading
 def write():
     while True:
@@ -222,7 +207,7 @@ def write():
 for _ in range(20):
     threading.Thread(target=write, daemon=True).start()
 """, ("ok", "output", "error", "signal", *STOPPED)),
-    _run("threads", "turns of a nanosecond", """
+    running("threads", "turns of a nanosecond", """
 import threading
 sys.setswitchinterval(1e-9)
 def turn():
@@ -231,21 +216,21 @@ def turn():
 for _ in range(40):
     threading.Thread(target=turn).start()
 """, STOPPED),
-    _run("threads", "threads begun at the end", """
+    running("threads", "threads begun at the end", """
 import atexit, threading
 def again():
     threading.Thread(target=again).start()
 atexit.register(again)
 again()
-""", _ANY),
-    _fool("threads", "an end while the tests wait", """
+""", ANY),
+    fooling("threads", "an end while the tests wait", """
 import threading
 threading.Timer(0.05, os._exit, (0,)).start()
 def answer(x):
     import time
     time.sleep(0.2)
 """, slow=False),
-    _run("threads", "a deadlock of imports and locks", """
+    running("threads", "a deadlock of imports and locks", """
 import threading, _thread
 lock = threading.RLock()
 def one():
@@ -259,7 +244,7 @@ lock.acquire()
 )  # fmt: skip
 
 SIGNALS = (
-    _run("signals", "a storm of alarms", """
+    running("signals", "a storm of alarms", """
 import signal
 for kind, number in ((signal.ITIMER_REAL, signal.SIGALRM), (signal.ITIMER_VIRTUAL, signal.SIGVTALRM), (signal.ITIMER_PROF, signal.SIGPROF)):
     signal.signal(number, lambda *_: None)
@@ -267,7 +252,7 @@ for kind, number in ((signal.ITIMER_REAL, signal.SIGALRM), (signal.ITIMER_VIRTUA
 while True:
     pass
 """, STOPPED),
-    _fool("signals", "a program that stops itself", """
+    fooling("signals", "a program that stops itself", """
 import ctypes, struct
 def answer(x):
     libc, timer = ctypes.CDLL(None), ctypes.c_int()
@@ -278,14 +263,14 @@ def answer(x):
     import time
     time.sleep(100)
 """),
-    _fool("signals", "ends by faulthandler and abort", """
+    fooling("signals", "ends by faulthandler and abort", """
 import faulthandler
 faulthandler.dump_traceback_later(0.05, exit=True, file=open("log", "w"))
 def answer(x):
     import time
     time.sleep(0.3)
 """),
-    _run("signals", "an abort in the middle of a write", """
+    running("signals", "an abort in the middle of a write", """
 import ctypes
 os.write(1, b"x" * 1000)
 ctypes.CDLL(None).abort()
@@ -293,13 +278,13 @@ ctypes.CDLL(None).abort()
 )  # fmt: skip
 
 LINKS = (
-    _run("links", "links in circles", """
+    running("links", "links in circles", """
 os.symlink("a", "b"), os.symlink("b", "a"), os.symlink(".", "self")
 attempt("followed a circle", lambda: open("a").close())
 attempt("a long way through oneself", lambda: open("self/" * 45 + "nothing").close())
 os.symlink("x" * 4095, "long")
 """, ("ok",)),
-    _run("links", "a link written through", """
+    running("links", "a link written through", """
 for place in ("/sandbox/code/job.py", "/dev/stdout", "/proc/self/mem", "@FOLDER@/host.txt", "../code", "/"):
     try:
         os.symlink(place, "through")
@@ -309,26 +294,26 @@ for place in ("/sandbox/code/job.py", "/dev/stdout", "/proc/self/mem", "@FOLDER@
     attempt(f"made a file behind {place}", lambda: open("through/planted", "w").close())
     os.unlink("through")
 """, ("ok",), slow=False),
-    _run("links", "names that nobody should print", """
+    running("links", "names that nobody should print", """
 for name in ("\\n", "\\x1b[2J", "-rf", "a" * 255, "\\udcff", "..a", " ", "*", "$(reboot)"):
     open(name, "w").close()
     os.mkdir(name + "d") if len(name) < 250 else None
 print(len(os.listdir(".")))
 """, ("ok",)),
-    _run("links", "folders that nobody may enter", """
+    running("links", "folders that nobody may enter", """
 for i in range(50):
     os.mkdir("d"), os.chdir("d")
 for i in range(50):
     os.chdir("..")
     os.chmod("d", 0)
 """, ("ok", "error")),
-    _run("links", "pipes with a name", """
+    running("links", "pipes with a name", """
 attempt("a pipe", os.mkfifo, "pipe")
 attempt("a node", os.mknod, "node", 0o600 | 0o010000)
 if os.path.exists("pipe"):
     open("pipe").read()
 """, ("ok",)),
-    _run("links", "the work folder swapped for a link", """
+    running("links", "the work folder swapped for a link", """
 for act in (lambda: os.rename("/sandbox/work", "/sandbox/gone"), lambda: os.rmdir("/sandbox/work"), lambda: os.symlink("/", "/sandbox/work"),
             lambda: os.rename(".", "x"), lambda: os.link("/sandbox/code/job.py", "job.py")):
     attempt("moved", act)
