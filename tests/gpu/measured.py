@@ -81,7 +81,8 @@ class Passes:
         return taken
 
     def _before(self, model: nn.Module, args: tuple, given: dict[str, Any]) -> None:
-        self.seen.append(Pass(self.watch.mark(), given["attention_mask"], given["input_ids"].shape[1]))
+        ids = given["input_ids"]
+        self.seen.append(Pass(self.watch.mark(), given.get("attention_mask", torch.ones_like(ids)), ids.shape[1]))
 
     def _after(self, model: nn.Module, args: tuple, out: Any) -> None:
         here = self.seen[-1]

@@ -31,9 +31,10 @@ def settings(model: str, name: str, device: str, out: Path, **changes) -> TrainA
         else {"problems": 8, "samples": 8, "max_tokens": 12, "micro_tokens": 4096}
     )
     sizes = {"max_tokens": 24} | (tiny if name == "tiny" else large | {"temperature": 1.0}) | changes
+    plain = {"set": ("rounds=2",), "reward": "models:coin"}
     return TrainArgs(
-        model=model, out=out, device=device, steps=STEPS, set=("rounds=2",), reward="models:coin",
-        eval_problems=8, eval_every=STEPS, checkpoint_every=STEPS, trace_every=0, threads=torch.get_num_threads(), **sizes,
+        model=model, out=out, device=device, steps=STEPS, eval_problems=8, eval_every=STEPS, checkpoint_every=STEPS,
+        trace_every=0, threads=torch.get_num_threads(), **(plain | sizes),
     )  # fmt: skip
 
 
