@@ -25,6 +25,7 @@ LARGEST = 64 * 2**20
 # Pure Python but for psutil.
 CARRIED = (
     *("gymnasium", "Farama-Notifications", "cloudpickle", "pettingzoo", "typing_extensions"),
+    *("urllib3", "platformdirs"),
     *("tyro", "docstring_parser", "typeguard", "rich", "markdown-it-py", "mdurl", "Pygments"),
     *("pytest", "pytest-timeout", "pluggy", "iniconfig", "packaging"),
     *("peft", "accelerate", "psutil"),
