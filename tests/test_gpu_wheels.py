@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from packaging.requirements import Requirement  # noqa: E402
-from packaging.utils import canonicalize_name  # noqa: E402
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 PATH = Path(__file__).parent / "gpu" / "offline.py"
 BY_HAND = ("pytest", "pytest-timeout")  # of the extra `dev`, what tests/gpu needs

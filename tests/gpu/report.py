@@ -98,7 +98,7 @@ class Report:
 
     def _runs(self) -> Table:
         table = Table(box=SIMPLE_HEAD)
-        table.add_column("10 steps of", no_wrap=True)
+        table.add_column("5 steps of", no_wrap=True)
         for heading, _, _ in COLUMNS:
             table.add_column(heading, justify="right")
         for run in self.runs:

@@ -1,4 +1,4 @@
-"""Ten steps of training on the device, by the loop that `llm-marl train` runs: what changes, what must not, and how fast."""
+"""Five steps of training on the device, by the loop that `llm-marl train` runs: what changes, what must not, and how fast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from baselines.args import TrainArgs
 from baselines.progress import Progress
 from baselines.runlog import RunLog, read_lines
 
-STEPS = 10
+STEPS = 5
 LARGEST_GAP = 0.02  # mean, in nats: both sides round as test_agreement.py says, and a temperature of 0.7 widens it
 
 
@@ -28,9 +28,9 @@ def settings(model: str, name: str, device: str, out: Path, **changes) -> TrainA
     large = (
         {"problems": 1, "samples": 4, "max_tokens": 4, "micro_tokens": 512}
         if small
-        else {"problems": 8, "samples": 8, "max_tokens": 12, "micro_tokens": 4096}
+        else {"problems": 8, "samples": 8, "max_tokens": 8, "micro_tokens": 4096}
     )
-    sizes = {"max_tokens": 24} | (tiny if name == "tiny" else large | {"temperature": 1.0}) | changes
+    sizes = {"max_tokens": 24 if small else 12} | (tiny if name == "tiny" else large | {"temperature": 1.0}) | changes
     plain = {"set": ("rounds=2",), "reward": "models:coin"}
     return TrainArgs(
         model=model, out=out, device=device, steps=STEPS, eval_problems=8, eval_every=STEPS, checkpoint_every=STEPS,
