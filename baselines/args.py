@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from baselines.settings import Plan, Tuning, literal, parse, plan
+from baselines.settings import Checkpointing, Device, Number, Plan, Tuning, literal, parse, plan
 from baselines.types import Sampling
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.spec import share_knobs
@@ -33,7 +33,8 @@ class TrainArgs:
     """Knobs of the task, workflow or method, as name=value: --set digits=3 rounds=2 std=True."""
     per: tuple[str, ...] = ()
     """Settings of a policy or role, as name.setting=value, or of all: --per searcher.lr=1e-5 generator.temperature=0.7 top_p=0.95.
-    Of policies: lr, betas, weight_decay, and of LoRA adapters alpha and dropout; of roles: temperature, max_tokens, top_p, top_k, stop."""
+    Of policies: lr, betas, weight_decay, and of LoRA adapters alpha and dropout; of roles: temperature, max_tokens, top_p, top_k, stop,
+    and the weights in their loss of kl (to the model it began as) and entropy."""
     model: str = "tiny"
     """Hub name or local folder of a causal language model with a chat template; `tiny` is built and warm-started here."""
     lora_rank: int = 0
@@ -64,9 +65,13 @@ class TrainArgs:
     warmup: int = 0
     """Steps of linear warm-up; fewer than --steps."""
     updates: int = 1
-    """Optimizer steps on each batch; 1 is on-policy."""
+    """Times that each batch is gone through; 1 is on-policy."""
+    minibatches: int = 1
+    """Parts of a batch, each an optimizer step; cut anew each time."""
     micro_tokens: int = 4096
     """Tokens per forward pass in learning, padding included. Changes memory, not results."""
+    checkpointing: Checkpointing = "auto"
+    """Compute layers again in the backward pass: a third more time, a tenth of the memory. auto does so on a card where it is needed."""
     clip_grad: float = 1.0
     """Largest gradient norm."""
     eval_every: int = 20
@@ -81,8 +86,11 @@ class TrainArgs:
     """Steps between training batches whose episodes are written to traces/ (0: never)."""
     seed: int = 0
     """Decides everything random: problems, sampling, and the tiny model's weights and lessons."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes CUDA if there is one. On CUDA, computation is in bfloat16."""
+    device: Device = "auto"
+    """auto takes CUDA if there is one."""
+    dtype: Number = "auto"
+    """Numbers to compute in. auto is bfloat16 on CUDA, and for models that gain by it on CPUs that multiply it in hardware (AMX or
+    AVX512-BF16). What is trained is kept in float32 in any case."""
     threads: int = 2
     """CPU threads."""
     out: Path = Path("runs/latest")
@@ -96,6 +104,8 @@ class TrainArgs:
             "problems",
             "samples",
             "max_tokens",
+            "updates",
+            "minibatches",
             "micro_tokens",
             "eval_every",
             "checkpoint_every",

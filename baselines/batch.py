@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -116,6 +116,37 @@ def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad
     tensors = ids, mask, segment, advantage, old, sampled, weight, values, returns, temperature
     cut = Truncation(top_k.to(device), top_p.to(device)) if cuts else None
     return Batch(*(x.to(device) for x in tensors), cut=cut)  # type: ignore[misc]
+
+
+def weights(samples: Sequence[Sample], normaliser: Normaliser) -> Iterator[tuple[Sample, Span, float]]:
+    """Every reply with tokens, and what each of its tokens weighs in the loss of these samples."""
+    replies = [(sample, span) for sample in samples for span in sample.spans if span.end > span.start]
+    tokens = sum(span.end - span.start for _, span in replies)
+    for sample, span in replies:
+        length = span.end - span.start
+        yield sample, span, 1 / tokens if normaliser == "tokens" else 1 / (len(replies) * length)
+
+
+def gradient_mass(samples: Sequence[Sample], normalisers: Mapping[str, Normaliser]) -> dict[str, float]:
+    """`grad_mass/<role>`: of the sum over all trained tokens of |advantage| x weight in the loss. It is what a role's gradient
+    would be if all tokens were equally hard to move; `grad_share` is what it is."""
+    mass = dict.fromkeys(sorted({s.role for s in samples}), 0.0)
+    for policy in {s.policy for s in samples}:
+        for sample, span, weight in weights([s for s in samples if s.policy == policy], normalisers[policy]):
+            per_token = (
+                span.advantage if isinstance(span.advantage, tuple) else [span.advantage] * (span.end - span.start)
+            )
+            mass[sample.role] += weight * sum(map(abs, per_token))
+    total = sum(mass.values())
+    return {f"grad_mass/{role}": part / total if total else 0.0 for role, part in mass.items()}
+
+
+def entropies(samples: Sequence[Sample]) -> dict[str, float]:
+    """`entropy/<role>`: nats a token of what a role may say, estimated by the mean surprise at what it said, all replies included."""
+    surprise: dict[str, list[float]] = {}
+    for sample in samples:
+        surprise.setdefault(sample.role, []).extend(-p for span in sample.spans for p in span.logprobs)
+    return {f"entropy/{role}": sum(found) / len(found) for role, found in surprise.items() if found}
 
 
 def packed(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:

@@ -3,7 +3,8 @@
 The loss of a step is a weighted sum over all its sampled tokens, with weights that are fixed before the first micro-batch:
 "tokens": 1 / (sampled tokens of the policy in this step); "sequences": 1 / (replies x length of its reply); a reply of no
 tokens counts for nothing. So loss and gradient do not depend on how the step is cut into micro-batches. Samples that teach
-nothing (all advantages are 0, and no returns) count in the weights but are not computed: their gradient is 0.
+nothing (all advantages are 0, no returns, no term of its role's loss) count in the weights but are not computed: their
+gradient is 0.
 
 The policy that a batch is compared with (`old`) is the learner's own before its first update, not the engine's: engine and
 learner round differently, which must clip nothing. How far they are apart is measured in every step.
@@ -16,16 +17,29 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from random import Random
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from baselines.batch import Batch, Normaliser, collate, conversations, packed, sample_of, span_of
+from baselines.batch import (
+    Batch,
+    Normaliser,
+    collate,
+    conversations,
+    entropies,
+    gradient_mass,
+    packed,
+    sample_of,
+    span_of,
+)
 from baselines.distribution import Truncation
-from baselines.losses import Loss
+from baselines.losses import Loss, estimated_kl
 from baselines.output import is_plain, only, picked, picked_in_pieces
 from baselines.policies import Policies
+from baselines.settings import Terms
 from baselines.types import Episode, Place, Sample, Values
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.seeds import seed_of
@@ -48,7 +62,8 @@ class Settings:
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.98)
     micro_tokens: int = 4096  # in one forward pass, padding included; one sequence goes into it in any case
-    updates: int = 1  # optimizer steps on each batch
+    updates: int = 1  # times that each batch is gone through
+    minibatches: int = 1  # into which it is cut each time, anew; each is an optimizer step
     normaliser: Normaliser = "tokens"
 
     def __post_init__(self):
@@ -72,23 +87,37 @@ class Sums(NamedTuple):
     loss: float = 0.0
     clipped: float = 0.0  # tokens
     computed: float = 0  # tokens
+    kl: float = 0.0  # to the reference
+    held: float = 0  # tokens in `kl`
     gap: float = 0.0  # of the engine's and the learner's log-probs, absolute
     compared: float = 0  # tokens in `gap`
 
     def __add__(self, other: Sums) -> Sums:  # type: ignore[override]
         return Sums(*(a + b for a, b in zip(self, other, strict=True)))
 
+    def figures(self) -> dict[str, float]:
+        kl = {"kl": self.kl / self.held} if self.held else {}
+        return {"clipped": self.clipped / max(1, self.computed)} | kl | self.gaps()
+
+    def gaps(self) -> dict[str, float]:
+        return {"logprob_gap": self.gap / self.compared} if self.compared else {}
+
 
 class Learner:
-    """One AdamW per policy. `update` makes one step (or `updates` steps) from a batch and returns figures about it.
+    """One AdamW per policy. `update` makes one step (or `updates` x `minibatches`) from a batch and returns figures about it.
 
-    settings: of all policies, or of each. loss: the loss of a policy by its name.
+    settings: of all policies, or of each. loss: the loss of a policy by its name. terms: what roles' losses have beside it.
     """
 
     def __init__(
-        self, policies: Policies, settings: Settings | Mapping[str, Settings], loss: Callable[[str], Loss], pad_id: int
+        self,
+        policies: Policies,
+        settings: Settings | Mapping[str, Settings],
+        loss: Callable[[str], Loss],
+        pad_id: int,
+        terms: Mapping[str, Terms] = MappingProxyType({}),
     ):
-        self.policies, self.pad_id = policies, pad_id
+        self.policies, self.pad_id, self.terms = policies, pad_id, terms
         self._plain: dict[str, bool] = {}  # whether a policy's output layer can be used apart from it
         names = policies.names
         self.settings = settings if isinstance(settings, Mapping) else dict.fromkeys(names, settings)
@@ -97,11 +126,11 @@ class Learner:
 
     def _optimizer(self, name: str) -> torch.optim.AdamW:
         settings = self.settings[name]
-        layers = (m for m in self.policies.model(name).modules() if isinstance(m, torch.nn.Embedding))
-        embeddings = {id(p) for layer in layers for p in layer.parameters()}
+        layers = self.policies.model(name).named_modules()
+        embeddings = {f"{key}.weight" for key, layer in layers if isinstance(layer, torch.nn.Embedding)}
         spared: dict[bool, list[torch.nn.Parameter]] = {False: [], True: []}
-        for parameter in self.policies.parameters(name):
-            spared[parameter.ndim < 2 or id(parameter) in embeddings].append(parameter)
+        for key, parameter in self.policies.named_parameters(name).items():
+            spared[parameter.ndim < 2 or key in embeddings].append(parameter)
         groups = [
             {"params": mine, "weight_decay": 0.0 if spare else settings.weight_decay}
             for spare, mine in spared.items()
@@ -110,54 +139,75 @@ class Learner:
         return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
 
     def update(self, samples: Sequence[Sample], step: int) -> dict[str, float]:
-        """One batch. Returns loss, learning rate, clipped share, and per policy and role the gradient's norm and share.
+        """One batch. Returns, by policy, loss, learning rate, gradient norm, clipped share and the gap to the engine; and by role
+        its share of the squared gradient norm and of the credit, the entropy, the clipped share, the gap, and the KL that is held
+        down. Figures of several optimizer steps are their means.
 
-        An update whose gradient is not finite is left out and counted as skipped.
+        An optimizer step whose gradient is not finite is left out and counted as skipped.
         """
         rates = {name: settings.rate(step) for name, settings in self.settings.items()}
         alike = len(set(rates.values())) == 1
         stats = {"lr": next(iter(rates.values()))} if alike else {f"lr/{name}": rate for name, rate in rates.items()}
         for name in self.policies.names:
-            mine = [s for s in samples if s.policy == name and s.spans]
-            updates, skipped = self.settings[name].updates, 0
-            later = self._remembering(name, mine) if updates > 1 else mine
-            for update in range(updates):
-                with self.policies.dropping(name, seed_of("dropout", name, step, update)):
-                    stats |= self._update_policy(name, later if update else mine, step)
-                skipped += not math.isfinite(stats[f"grad_norm/{name}"])
-            stats[f"skipped_updates/{name}"] = skipped
+            stats |= self._steps(name, [s for s in samples if s.policy == name and s.spans], step)
         squares = {key: v for key, v in stats.items() if key.startswith("grad_square/")}
         total = sum(squares.values())
         for key, square in squares.items():
             del stats[key]
             stats["grad_share/" + key.removeprefix("grad_square/")] = square / total if total else 0.0
-        return stats
+        return stats | gradient_mass(samples, {n: s.normaliser for n, s in self.settings.items()}) | entropies(samples)
+
+    def _steps(self, name: str, samples: Sequence[Sample], step: int) -> dict[str, float]:
+        """All optimizer steps of a policy on a batch. The first is compared with the policy as it is, the others with what it was."""
+        settings, found = self.settings[name], defaultdict[str, list[float]](list)
+        several = settings.updates * settings.minibatches > 1
+        later = self._remembering(name, samples) if several else samples
+        count = 0
+        for update in range(settings.updates):
+            order = list(range(len(samples)))
+            if settings.minibatches > 1:
+                Random(seed_of("minibatches", name, step, update)).shuffle(order)
+            for k in range(settings.minibatches):
+                part = [(later if count else samples)[i] for i in order[k :: settings.minibatches]]
+                with self.policies.dropping(name, seed_of("dropout", name, step, count)):
+                    for key, value in self._update_policy(name, part, step).items():
+                        found[key].append(value)
+                count += 1
+        skipped = sum(not math.isfinite(norm) for norm in found[f"grad_norm/{name}"])
+        return {key: _mean(values) for key, values in found.items()} | {f"skipped_updates/{name}": skipped}
 
     def gradients(self, name: str, samples: Sequence[Sample]) -> dict[str, float]:
-        """Accumulate the step's gradient into .grad, role by role. Returns loss, clip share, squared norm per role, and the mean
-        gap between the engine's log-probs and the learner's."""
+        """Accumulate the step's gradient into .grad, role by role. Returns loss, clip share, and the mean gap between the engine's
+        log-probs and the learner's; and by role its squared norm, clip share, gap and KL."""
         settings = self.settings[name]
         tokens = sum(span.end - span.start for s in samples for span in s.spans)
         replies = sum(span.end > span.start for s in samples for span in s.spans)
         total = tokens if settings.normaliser == "tokens" else replies
         by_role: dict[str, list[Sample]] = defaultdict(list)
         for sample in samples:
-            if any(span.teaches for span in sample.spans):
+            if self._teaches(sample):
                 by_role[sample.role].append(sample)
         parameters = self.policies.parameters(name)
-        sums, squares = Sums(), dict.fromkeys(sorted({s.role for s in samples}), 0.0)
+        sums, squares = {role: Sums() for role in by_role}, dict.fromkeys(sorted({s.role for s in samples}), 0.0)
         before: list[Tensor] | None = None
         for role, chosen in by_role.items():
-            for part in self._parts(name, chosen):
-                sums += self._backward(name, self._batch(name, part, total))
+            with self.policies.learning():
+                for part in self._parts(name, chosen):
+                    sums[role] += self._backward(name, self._batch(name, part, total), self.terms.get(role, Terms()))
             squares[role] = _squared_distance(parameters, before)
             if len(by_role) > 1:
                 before = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
-        gap = sums if sums.compared else self._probe(name, samples)
-        stats = {"loss": sums.loss, "clipped": sums.clipped / max(1, sums.computed)}
-        if gap.compared:
-            stats["logprob_gap"] = gap.gap / gap.compared
-        return stats | {f"grad_square/{role}": square for role, square in squares.items()}
+        whole = sum(sums.values(), Sums())
+        gap = whole if whole.compared else self._probe(name, samples)
+        stats = {f"grad_square/{role}": square for role, square in squares.items()}
+        for role, mine in sums.items():
+            stats |= {f"{key}/{role}": value for key, value in mine.figures().items()}
+        return stats | {"loss": whole.loss, "clipped": 0.0} | whole.figures() | gap.gaps()
+
+    def _teaches(self, sample: Sample) -> bool:
+        """Whether there is anything to learn from a sample: credit, returns, an imitated reply, or a term of its role's loss."""
+        held = bool(self.terms.get(sample.role))
+        return any(span.teaches or (held and span.logprobs) for span in sample.spans)
 
     def _parts(self, name: str, samples: Sequence[Sample]) -> Iterator[list[Sample]]:
         """Micro-batches."""
@@ -167,15 +217,32 @@ class Learner:
     def _batch(self, name: str, samples: Sequence[Sample], total: float) -> Batch:
         return collate(samples, self.settings[name].normaliser, total, self.pad_id, self.policies.device)
 
-    def _backward(self, name: str, batch: Batch) -> Sums:
-        logp, value = self._forward(name, batch)
+    def _backward(self, name: str, batch: Batch, terms: Terms) -> Sums:
+        taught = batch.segment > 0
+        said, value = self._forward(name, batch, entropy=terms.entropy > 0)
+        logp = said[..., 0]
         present, gap = batch.old.isnan(), _gap(logp, batch)
         batch = replace(batch, old=torch.where(present, logp.detach(), batch.old))
         per_token, clipped = self.losses[name](logp, value, batch)
+        own = taught & ~batch.sampled.isnan()  # imitated replies are not its own
+        kl = torch.zeros(())
+        if terms.kl:
+            distance = torch.where(own, estimated_kl(logp, self._references(name, batch)), 0.0)
+            per_token, kl = per_token + terms.kl * distance, distance.detach()
+        if terms.entropy:
+            per_token = per_token - terms.entropy * torch.where(own, said[..., 1], 0.0)
         loss = (per_token * batch.weight).sum()
         loss.backward()
-        taught = batch.segment > 0
-        return Sums(float(loss.detach()), float((clipped * taught).sum()), int(taught.sum())) + gap
+        held = int(own.sum()) if terms.kl else 0
+        return (
+            Sums(float(loss.detach()), float((clipped * taught).sum()), int(taught.sum()), float(kl.sum()), held) + gap
+        )
+
+    @torch.no_grad()
+    def _references(self, name: str, batch: Batch) -> Tensor:
+        """The log-probs of the sampled tokens in the model that the policy began as."""
+        with self.policies.reference(name) as model:
+            return self._said(name, model, batch)[0][..., 0]
 
     @torch.no_grad()
     def _probe(self, name: str, samples: Sequence[Sample]) -> Sums:
@@ -185,34 +252,47 @@ class Learner:
         if not few:
             return Sums()
         batch = self._batch(name, few, 1.0)
-        return _gap(self._forward(name, batch)[0], batch)
+        return _gap(self._forward(name, batch)[0][..., 0], batch)
 
     @torch.no_grad()
     def _remembering(self, name: str, samples: Sequence[Sample]) -> list[Sample]:
         """The samples with the learner's present log-probs as the old ones, except on lessons."""
-        made = []
-        for part in self._parts(name, [s for s in samples if any(span.teaches for span in s.spans)]):
-            logp, _ = self._forward(name, self._batch(name, part, 1.0))
-            for sample, row in zip(part, logp.tolist(), strict=True):
-                spans = (s._replace(old=tuple(row[s.start - 1 : s.end - 1])) if s.logprobs else s for s in sample.spans)
-                made.append(sample._replace(spans=tuple(spans)))
-        return made + [s for s in samples if not any(span.teaches for span in s.spans)]
+        made = list(samples)
+        teaching = [i for i, s in enumerate(samples) if self._teaches(s)]
+        for places in packed([len(samples[i].ids) for i in teaching], self.settings[name].micro_tokens):
+            part = [teaching[place] for place in places]
+            said, _ = self._forward(name, self._batch(name, [samples[i] for i in part], 1.0))
+            for i, row in zip(part, said[..., 0].tolist(), strict=True):
+                spans = (
+                    s._replace(old=tuple(row[s.start - 1 : s.end - 1])) if s.logprobs else s for s in samples[i].spans
+                )
+                made[i] = samples[i]._replace(spans=tuple(spans))
+        return made
 
-    def _forward(self, name: str, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Log-probs of the sampled tokens (B, T), 0 elsewhere, and a critic's values of the states before them."""
-        model, taught = self.policies.model(name), batch.segment > 0
-        output, critic = model.get_output_embeddings(), self.policies.heads.get(name)  # type: ignore[operator]
+    def _forward(self, name: str, batch: Batch, *, entropy: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Log-probs of the sampled tokens (B, T, 1), with `entropy` beside the entropies there (B, T, 2), 0 elsewhere; and a critic's
+        values of the states before them."""
+        said, hidden = self._said(name, self.policies.model(name), batch, entropy)
+        critic = self.policies.heads.get(name)
+        return said, None if critic is None else critic(hidden.float()).squeeze(-1)
+
+    def _said(self, name: str, model: Any, batch: Batch, entropy: bool = False) -> tuple[Tensor, Tensor]:
+        """What a model says at the sampled tokens (see `_forward`), and the last hidden states (B, T, H)."""
+        taught, output = batch.segment > 0, model.get_output_embeddings()
         cut = batch.cut and Truncation(*(x[taught] for x in batch.cut))
         sought = batch.ids[:, 1:][taught], batch.temperature[taught], cut
-        with torch.autocast(self.policies.device, torch.bfloat16, enabled=self.policies.autocast):
-            if name not in self._plain:
-                self._plain[name] = is_plain(model, self.policies.device)
-            plain = self._plain[name]
-            with only(output, None if plain else taught) as seen:
-                out = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1], use_cache=False)
-            logp = picked_in_pieces(seen[0][taught], output, *sought) if plain else picked(out.logits[0], *sought)
-        value = None if critic is None else critic(seen[0].float()).squeeze(-1)
-        return torch.zeros_like(batch.advantage).masked_scatter(taught, logp), value
+        if name not in self._plain:
+            self._plain[name] = is_plain(model, self.policies.device)
+        plain = self._plain[name]
+        with only(output, None if plain else taught) as seen:
+            out = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1], use_cache=False)
+        if plain:
+            found = picked_in_pieces(seen[0][taught], output, *sought, entropy=entropy)
+        else:
+            found = picked(out.logits[0], *sought, entropy=entropy)
+        found = found.view(len(found), -1)
+        empty = found.new_zeros(*taught.shape, found.shape[-1])
+        return empty.masked_scatter(taught[..., None], found), seen[0]
 
     @torch.no_grad()
     def values(self, episodes: Sequence[Episode]) -> Values:
@@ -242,8 +322,9 @@ class Learner:
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate(step)
             optimizer.step()
+            self.policies.refresh(name)
         optimizer.zero_grad(set_to_none=True)
-        return {k if k.startswith("grad_square/") else f"{k}/{name}": v for k, v in stats.items()}
+        return {k if "/" in k else f"{k}/{name}": v for k, v in stats.items()}
 
     def save(self, path: Path) -> None:
         torch.save({name: o.state_dict() for name, o in self.optimizers.items()}, path)
@@ -251,6 +332,12 @@ class Learner:
     def restore(self, path: Path) -> None:
         for name, state in torch.load(path, map_location=self.policies.device, weights_only=True).items():
             self.optimizers[name].load_state_dict(state)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of the finite ones, if there are any."""
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else values[0]
 
 
 def _gap(logp: Tensor, batch: Batch) -> Sums:

@@ -96,6 +96,14 @@ def ppo(clip: float = 0.2, clip_value: float = 0.2, value_weight: float = 0.5) -
     return loss
 
 
+def estimated_kl(logp: Tensor, reference: Tensor) -> Tensor:
+    """An estimate of KL(policy, reference) from the log-probs of tokens that the policy sampled: r - 1 - log r with r = reference /
+    policy, never negative, without bias, and of less variance than -log r (k3 of Schulman's "Approximating KL divergence",
+    as in GRPO, arXiv 2402.03300)."""
+    difference = reference - logp
+    return difference.exp() - difference - 1
+
+
 def _clipped(ratio: Tensor, advantage: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
     free = ratio * advantage
     bound = ratio.clamp(1 - low, 1 + high) * advantage

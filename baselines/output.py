@@ -19,24 +19,34 @@ Piece = Callable[[Tensor, int], Tensor]  # some rows of hidden states, the place
 LOGITS = 1 << 24  # entries of logits at a time; more than that is computed again in the backward pass
 
 
-def picked(logits: Tensor, ids: Tensor, temperature: Tensor | float, cut: Truncation | None = None) -> Tensor:
-    """The log-probs of `ids` (...) as they were sampled, at a temperature (...) and perhaps truncated, from logits (..., V)."""
+def picked(
+    logits: Tensor, ids: Tensor, temperature: Tensor | float, cut: Truncation | None = None, *, entropy: bool = False
+) -> Tensor:
+    """The log-probs of `ids` (...) as they were sampled, at a temperature (...) and perhaps truncated, from logits (..., V); with
+    `entropy`, in nats, beside that of the distribution: (..., 2)."""
     scaled = logits.float() / (temperature[..., None] if isinstance(temperature, Tensor) else temperature)
     if cut is not None:
         scaled = truncated(scaled, cut, ids)
-    return torch.log_softmax(scaled, -1).gather(-1, ids[..., None]).squeeze(-1)
+    logp = torch.log_softmax(scaled, -1)
+    said = logp.gather(-1, ids[..., None]).squeeze(-1)
+    if not entropy:
+        return said
+    surprise = -logp.masked_fill(logp == -torch.inf, 0.0)  # what cannot be sampled has no part in it
+    return torch.stack([said, (logp.exp() * surprise).sum(-1)], -1)
 
 
 def picked_in_pieces(
-    hidden: Tensor, output: nn.Module, ids: Tensor, temperature: Tensor, cut: Truncation | None, most: int | None = None
-) -> Tensor:
+    hidden: Tensor, output: nn.Module, ids: Tensor, temperature: Tensor, cut: Truncation | None, most: int | None = None,
+    *, entropy: bool = False,
+) -> Tensor:  # fmt: skip
     """`picked` of what the output layer makes of `hidden` (N, H), with at most `most` logits (by default LOGITS) at any time."""
     weights = tuple(output.parameters())
     rows = max(1, (most or LOGITS) // len(weights[0]))
 
     def piece(part: Tensor, start: int) -> Tensor:
         here = slice(start, start + len(part))
-        return picked(output(part), ids[here], temperature[here], cut and Truncation(*(x[here] for x in cut)))
+        cuts = cut and Truncation(*(x[here] for x in cut))
+        return picked(output(part), ids[here], temperature[here], cuts, entropy=entropy)
 
     if len(hidden) <= rows:
         return piece(hidden, 0)
@@ -49,7 +59,7 @@ class _Pieces(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, piece: Piece, rows: int, hidden: Tensor, *weights: Tensor) -> Tensor:
-        ctx.piece, ctx.rows, ctx.autocast = piece, rows, torch.is_autocast_enabled(hidden.device.type)
+        ctx.piece, ctx.rows = piece, rows
         ctx.save_for_backward(hidden, *weights)
         return torch.cat([piece(hidden[i : i + rows], i) for i in range(0, len(hidden), rows)])
 
@@ -57,18 +67,17 @@ class _Pieces(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         hidden, *weights = ctx.saved_tensors
         wanted = [weight for weight, needed in zip(weights, ctx.needs_input_grad[3:], strict=True) if needed]
-        sums: list[Tensor] = [torch.zeros_like(weight) for weight in wanted]
+        sums: list[Tensor] = [torch.zeros_like(weight, dtype=torch.float32) for weight in wanted]
         parts = []
         for i in range(0, len(hidden), ctx.rows):
             part = hidden[i : i + ctx.rows].detach().requires_grad_()
-            device = hidden.device.type
-            with torch.enable_grad(), torch.autocast(device, torch.bfloat16, enabled=ctx.autocast):
+            with torch.enable_grad():
                 found = ctx.piece(part, i)
             mine, *theirs = torch.autograd.grad(found, (part, *wanted), gradients[0][i : i + ctx.rows])
             parts.append(mine)
             for total, more in zip(sums, theirs, strict=True):
                 total += more
-        given = iter(sums)
+        given = (total.to(weight.dtype) for total, weight in zip(sums, wanted, strict=True))
         of_weights = (next(given) if needed else None for needed in ctx.needs_input_grad[3:])
         return None, None, torch.cat(parts), *of_weights
 

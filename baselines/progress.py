@@ -50,6 +50,10 @@ class Progress:
             shown.append(f"FAILED {f['failed']:.0f}")
         self.console.print("  ".join(shown))
 
+    def say(self, text: str) -> None:
+        """What a person may want to know before they wait for the run."""
+        self.console.print(text)
+
     def warn(self, text: str) -> None:
         """What a person should know before they wait for the run."""
         self.console.print(f"warning: {text}")

@@ -1,4 +1,4 @@
-"""What may differ from policy to policy (how it is trained) and from role to role (how it decodes). Torch-free.
+"""What may differ from policy to policy (how it is trained) and from role to role (how it decodes, terms of its loss). Torch-free.
 
 On the command line: `--per searcher.lr=1e-5 generator.temperature=0.7 weight_decay=0.01`, in a method's `presets` the same as a
 mapping. A name before the dot is a policy or a role; without one, the setting is everybody's. The more specific one counts: a
@@ -11,10 +11,14 @@ import ast
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from baselines.types import Sampling
 from llm_marl_envs.errors import ConfigError, UnknownName
+
+Device = Literal["auto", "cpu", "cuda"]
+Number = Literal["auto", "float32", "bfloat16"]
+Checkpointing = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +33,33 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a role's loss has beside its method's, per sampled token: kl times an estimate of KL(policy, the model it began as), less
+    entropy times the entropy of what may be sampled."""
+
+    kl: float = 0.0
+    entropy: float = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.kl or self.entropy)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All settings of a run by policy and by role."""
 
     tuning: Mapping[str, Tuning] = field(default_factory=dict)
     sampling: Mapping[str, Sampling] = field(default_factory=dict)
+    terms: Mapping[str, Terms] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "policies": {name: asdict(tuning) | {"betas": list(tuning.betas)} for name, tuning in self.tuning.items()},
-            "roles": {name: s._asdict() | {"stop": list(s.stop)} for name, s in self.sampling.items()},
+            "roles": {
+                name: s._asdict() | {"stop": list(s.stop)} | (asdict(self.terms[name]) if self.terms.get(name) else {})
+                for name, s in self.sampling.items()
+            },
         }
 
 
@@ -73,6 +93,7 @@ def plan(
     return Plan(
         {name: replaced(tuning, chosen(("", name), TRAINING)) for name in trained},
         {role: sampling._replace(**chosen(("", policy, role), DECODING)) for role, policy in by_role.items()},
+        {role: Terms(**chosen(("", policy, role), LOSS)) for role, policy in by_role.items() if policy in trained},
     )
 
 
@@ -113,8 +134,8 @@ def _checked(
     found = {}
     for key, value in source.items():
         name, setting = _split(key)
-        if setting not in TRAINING and setting not in DECODING:
-            raise UnknownName("setting of a policy or role", setting, (*TRAINING, *DECODING))
+        if setting not in KNOWN:
+            raise UnknownName("setting of a policy or role", setting, tuple(KNOWN))
         if name not in known:
             raise UnknownName("policy or role", name, known - {""})
         if setting in TRAINING and name and name not in trained:
@@ -123,7 +144,9 @@ def _checked(
                 f"give it as {policy}.{setting}" if policy in trained else f"{policy!r} is not trained by gradients"
             )
             raise ConfigError(f"{setting} is a setting of policies, and {name!r} is not one that has it: {remedy}")
-        read, expected = {**TRAINING, **DECODING}[setting]
+        if setting in LOSS and name and by_role.get(name, name) not in trained:
+            raise ConfigError(f"{setting} is a term of a loss, and {name!r} is not trained by gradients")
+        read, expected = KNOWN[setting]
         try:
             found[name, setting] = read(value)
         except (TypeError, ValueError):
@@ -179,3 +202,8 @@ DECODING: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "top_k": (_whole(0), "a whole number from 0 (all tokens)"),
     "stop": (_words, "a word, or several as in ('</answer>','</search>')"),
 }
+LOSS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
+    "kl": (_number(0, least=True), "a number from 0"),
+    "entropy": (_number(0, least=True), "a number from 0"),
+}
+KNOWN = {**TRAINING, **DECODING, **LOSS}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +18,14 @@ import torch
 
 from baselines.args import TrainArgs
 from baselines.chat import Chat, continues
+from baselines.devices import pick_device, pick_dtype
 from baselines.engines.router import EngineRouter
-from baselines.engines.transformers import TransformersEngine
+from baselines.engines.transformers import MAX_ROWS, TransformersEngine
 from baselines.evaluate import Evaluation, evaluate
 from baselines.learner import Settings
+from baselines.memory import CACHED, Fit, Shape, fitted, need
 from baselines.methods import Method, make_method
-from baselines.policies import Policies, PolicyRouter, load_tokenizer, stop_ids
+from baselines.policies import Policies, PolicyRouter, load_config, load_tokenizer, stop_ids
 from baselines.progress import Progress
 from baselines.rollout import Start, rollout
 from baselines.tiny.warm_start import Recipe, tiny_model
@@ -83,8 +86,38 @@ class Team:
         return resolve_model(self.args.model, self.args.workflow, self.task, self.args.seed, self.progress)
 
     @cached_property
+    def dtype(self) -> torch.dtype:
+        return pick_dtype(self.args.dtype, self.device, load_config(self.path))
+
+    @cached_property
+    def fit(self) -> Fit:
+        """The plan for the device's memory; on a card it is printed, and refused if it cannot fit."""
+        args = self.args
+        if self.device == "cpu":
+            return Fit(args.checkpointing == "on", CACHED, "")
+        by_policy = Counter(self.route.by_role[role] for role in self.route.by_role)
+        shape = Shape.of(load_config(self.path), self.dtype, args.lora_rank)
+        plain, saving = (
+            need(
+                shape, self.dtype, policies=len(self.trained), trained=len(self.trained) if self.method.learns else 0,
+                micro_tokens=args.micro_tokens, rows=MAX_ROWS, reference=self.reference,
+                roles=max((by_policy[name] for name in self.trained), default=1), checkpointing=checkpointing,
+            )
+            for checkpointing in (False, True)
+        )  # fmt: skip
+        found = fitted(torch.cuda.mem_get_info()[0], args.checkpointing, plain, saving)
+        self.progress.say(f"memory: {found.said}")
+        return found
+
+    @property
+    def reference(self) -> bool:
+        """Whether some role is kept near the model that it began as."""
+        return self.method.learns and any(terms.kl for terms in self.plan.terms.values())
+
+    @cached_property
     def policies(self) -> Policies:
-        assert self.chat  # a template that does not fit is refused before a model is loaded
+        assert self.chat  # a template that does not fit is refused before a model is loaded,
+        assert self.fit  # and a plan that does not fit the card
         tuning = self.plan.tuning
         with torch.random.fork_rng():
             torch.manual_seed(seed_of("adapters", self.args.seed) % 2**63)
@@ -96,6 +129,9 @@ class Team:
                 dropout={name: t.dropout for name, t in tuning.items()},
                 critics=self.method.critics,
                 device=self.device,
+                dtype=self.dtype,
+                checkpointing=self.fit.checkpointing,
+                reference=self.reference,
                 train=self.method.learns,
             )
 
@@ -111,7 +147,8 @@ class Team:
 
     @cached_property
     def engine(self) -> EngineRouter:
-        models = dict.fromkeys(self.policies.names, TransformersEngine(self.policies, self.chat))
+        engine = TransformersEngine(self.policies, self.chat, self.fit.cached)
+        models = dict.fromkeys(self.policies.names, engine)
         return EngineRouter({**models, **self.players})
 
     @cached_property
@@ -155,6 +192,7 @@ class Team:
             clip=args.clip_grad,
             micro_tokens=args.micro_tokens,
             updates=args.updates,
+            minibatches=args.minibatches,
             normaliser=self.method.normaliser,
         )
         return {
@@ -189,14 +227,6 @@ class Team:
         states = json.loads((folder / PLAYERS).read_text()) if self.players else {}
         for name, player in self.players.items():
             player.load(states[name])
-
-
-def pick_device(wanted: str) -> str:
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "--device cuda, but torch finds no CUDA device. Use --device cpu or auto, or install a CUDA build."
-        )
-    return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def resolve_model(model: str, workflow: str, task: Task, seed: int, progress: Progress) -> str:

@@ -45,7 +45,7 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
     assert team.held_out is not None  # and names before a model is made
     assert team.policies
     log = RunLog.start(args.out, stored, resume=args.resume)
-    learner = Learner(team.policies, team.settings, team.method.loss, team.chat.pad_id)
+    learner = Learner(team.policies, team.settings, team.method.loss, team.chat.pad_id, team.plan.terms)
     done = _restore(log, team, learner)
     steps = args.steps if team.method.learns else 0
     problems = team.task.problems("train")

@@ -15,18 +15,18 @@ from torch import Tensor
 
 from baselines.chat import Chat
 from baselines.distribution import Truncation, truncated, truncation_of
+from baselines.memory import CACHED
 from baselines.policies import Policies
 from baselines.types import Completion, Request, Sampling
 
 MAX_ROWS = 1024
-MAX_TOKENS = 1 << 19  # rows x (prompt + reply) tokens in one batch: bounds the KV cache
 
 
 class TransformersEngine:
-    """Generates with the current weights of `policies`."""
+    """Generates with the current weights of `policies`. cached: tokens in the cache of one batch, prompts and replies."""
 
-    def __init__(self, policies: Policies, chat: Chat):
-        self.policies, self.chat = policies, chat
+    def __init__(self, policies: Policies, chat: Chat, cached: int = CACHED):
+        self.policies, self.chat, self.cached = policies, chat, cached
 
     def generate(self, requests: list[Request]) -> list[Completion]:
         """One completion per request, in order; one or more batches per policy, whatever sampling its requests ask for."""
@@ -37,7 +37,7 @@ class TransformersEngine:
         done: dict[int, Completion] = {}
         for policy, rows in by_policy.items():
             model = self.policies.model(policy)
-            for batch in _batches(rows, prompts, [r.sampling.max_tokens for r in requests]):
+            for batch in _batches(rows, prompts, [r.sampling.max_tokens for r in requests], self.cached):
                 decoded = self._decode(model, [prompts[i] for i in batch], [requests[i] for i in batch])
                 done.update(zip(batch, decoded, strict=True))
         return [done[i] for i in range(len(requests))]
@@ -47,10 +47,7 @@ class TransformersEngine:
         self, model: torch.nn.Module, prompts: list[tuple[int, ...]], requests: list[Request]
     ) -> list[Completion]:
         seeds, samplings = [r.seed for r in requests], [r.sampling for r in requests]
-        with torch.autocast(self.policies.device, torch.bfloat16, enabled=self.policies.autocast):
-            ids, logprobs = decode(
-                model, prompts, seeds, samplings, self.chat.stop_ids, self.chat.pad_id, self._stop_word
-            )
+        ids, logprobs = decode(model, prompts, seeds, samplings, self.chat.stop_ids, self.chat.pad_id, self._stop_word)
         return [
             self._completion(prompt, row, probs, sampling)
             for prompt, row, probs, sampling in zip(prompts, ids, logprobs, samplings, strict=True)
@@ -77,17 +74,24 @@ class TransformersEngine:
         return sampling.end(self.chat.decode(ids), len(self.chat.opens)) is not None
 
 
-def _batches(rows: list[int], prompts: list[tuple[int, ...]], new: list[int]) -> list[list[int]]:
-    """Rows of similar prompt length together, within the limits on rows and on rows x tokens."""
-    batches: list[list[int]] = []
-    longest = 0
-    for i in sorted(rows, key=lambda i: len(prompts[i])):
-        longest = max(longest, len(prompts[i]) + new[i])
-        if not batches or len(batches[-1]) >= MAX_ROWS or (len(batches[-1]) + 1) * longest > MAX_TOKENS:
-            batches.append([])
-            longest = len(prompts[i]) + new[i]
-        batches[-1].append(i)
-    return batches
+def _batches(rows: list[int], prompts: list[tuple[int, ...]], new: list[int], cached: int) -> list[list[int]]:
+    """Rows of similar prompt length together, in batches of at most MAX_ROWS rows and `cached` tokens (but one row in any case), as
+    few and then as even as can be: a short last batch takes as many steps as a full one."""
+
+    def cut(most: int) -> list[list[int]]:
+        batches: list[list[int]] = []
+        longest = 0
+        for i in sorted(rows, key=lambda i: len(prompts[i])):
+            longest = max(longest, len(prompts[i]) + new[i])
+            if not batches or len(batches[-1]) >= most or (len(batches[-1]) + 1) * longest > cached:
+                batches.append([])
+                longest = len(prompts[i]) + new[i]
+            batches[-1].append(i)
+        return batches
+
+    fewest = cut(MAX_ROWS)
+    even = cut(-(-len(rows) // len(fewest))) if rows else fewest
+    return even if len(even) == len(fewest) else fewest
 
 
 def decode(

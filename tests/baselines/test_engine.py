@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from lone import lone  # noqa: E402
 from two_answers import MICRO  # noqa: E402
 
 from baselines.chat import Chat  # noqa: E402
@@ -33,7 +33,7 @@ def engine():
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3.0)  # an untrained model is nearly uniform; sharpen it so that mistakes show
-    return TransformersEngine(SimpleNamespace(device="cpu", autocast=False, model=lambda name: model), Chat(tokenizer))
+    return TransformersEngine(lone(model), Chat(tokenizer))
 
 
 def ask(text: str, seed: int, policy: str = "p") -> Request:

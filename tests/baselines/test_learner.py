@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from lone import lone  # noqa: E402
 
 from baselines.batch import collate, packed, to_samples  # noqa: E402
 from baselines.chat import Chat  # noqa: E402
@@ -33,10 +33,7 @@ def model(micro_model):
 
 @pytest.fixture
 def policies(model):
-    return SimpleNamespace(
-        names=("p",), device="cpu", autocast=False, heads={}, model=lambda name: model, parameters=lambda name: list(model.parameters()),
-        dropping=lambda name, seed: nullcontext(),
-    )  # fmt: skip
+    return lone(model)
 
 
 @pytest.fixture
@@ -146,7 +143,7 @@ def test_a_planted_echo_of_a_tool_is_not_trained_on(policies, model):
 def test_a_conversation_is_one_sequence_of_exactly_the_sampled_tokens(micro_tokenizer, model):
     """eval_opt with memory: the generator's drafts are one growing sequence; nothing sampled is tokenised again."""
     task, workflow = make_task("arithmetic"), make_workflow("eval_opt", memory=True)
-    made = SimpleNamespace(device="cpu", autocast=False, model=lambda name: model)
+    made = lone(model)
     route = PolicyRouter.shared(workflow.roster)
     starts = groups(workflow, task.problems("train")[:4], 2, seed=0)
     engine = TransformersEngine(made, Chat(micro_tokenizer))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from types import SimpleNamespace
-
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from lone import lone  # noqa: E402
 
 from baselines import output  # noqa: E402
 from baselines.batch import collate  # noqa: E402
@@ -64,10 +63,8 @@ def test_a_step_computes_no_logits_but_those_of_sampled_tokens(micro_model, monk
         Sample("p", "r", tuple(range(20, 32)), (Span(4, 6, 1.0, ()), Span(9, 11, -1.0, (), sampling=Sampling(0.5)))),
         Sample("p", "r", tuple(range(40, 49)), (Span(3, 9, 0.5, ()),)),
     ]
-    policies = SimpleNamespace(
-        names=("p",), device="cpu", autocast=False, heads={}, model=lambda name: model,
-        parameters=lambda name: list(micro_model.parameters()), dropping=lambda name, seed: nullcontext(),
-    )  # fmt: skip
+    named = dict(micro_model.named_parameters())
+    policies = lone(model, parameters=lambda name: list(named.values()), named_parameters=lambda name: named)
     learner = Learner(policies, Settings(1e-3, 1), lambda name: grpo(), pad_id=0)  # type: ignore[arg-type]
     rows = []
     hook = micro_model.get_output_embeddings().register_forward_hook(
@@ -92,5 +89,5 @@ def test_a_step_computes_no_logits_but_those_of_sampled_tokens(micro_model, monk
     assert torch.allclose(ours, theirs, atol=1e-6)
     assert theirs.abs().max() > 1e-3
     with torch.no_grad():
-        found, _ = learner._forward("p", batch)
+        found = learner._forward("p", batch)[0][..., 0]
     assert torch.allclose(found[taught], logp.detach()[taught], atol=1e-6)

@@ -11,18 +11,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from lone import lone  # noqa: E402
+
 from baselines.batch import collate, to_samples  # noqa: E402
 from baselines.learner import Learner, Settings  # noqa: E402
 from baselines.losses import corrected, grpo, gspo, ppo  # noqa: E402
 from baselines.policies import Policies  # noqa: E402
 from baselines.types import Completion, Sample, Sampling, Signal, Span, Turn  # noqa: E402
-
-
-def policies_of(model, **more):
-    return SimpleNamespace(
-        **{"names": ("p",), "device": "cpu", "autocast": False, "heads": {}, "model": lambda name: model,
-           "parameters": lambda name: list(model.parameters()), "dropping": lambda name, seed: nullcontext()} | more
-    )  # fmt: skip
 
 
 def turn(index: int, prompt: tuple[int, ...], reply: tuple[int, ...], agent: str = "a_0", **more) -> Turn:
@@ -67,7 +62,7 @@ def test_an_advantage_for_each_token_by_hand(micro_model):
     """Ratios of 1 (no log-probs of an engine): the loss is minus the mean of the advantages, its gradient their weights'."""
     ids = tuple(range(20, 30))
     one = Sample("p", "r", ids, (Span(4, 7, (1.0, -2.0, 0.5), ()), Span(8, 10, 0.25, ())))
-    learner = Learner(policies_of(micro_model), Settings(1e-3, 1), lambda name: grpo(), pad_id=0)  # type: ignore[arg-type]
+    learner = Learner(lone(micro_model), Settings(1e-3, 1), lambda name: grpo(), pad_id=0)  # type: ignore[arg-type]
     micro_model.zero_grad()
     stats = learner.gradients("p", [one])
     assert stats["loss"] == pytest.approx(-(1.0 - 2.0 + 0.5 + 0.25 + 0.25) / 5, abs=1e-6)
@@ -86,7 +81,7 @@ def test_log_probs_are_those_of_each_replys_own_sampling(micro_model):
     ids = tuple(range(20, 32))
     warm, cut = Sampling(0.5), Sampling(2.0, top_k=3)
     sample = Sample("p", "r", ids, (Span(4, 6, 1.0, (), sampling=warm), Span(9, 11, 1.0, (), sampling=cut)))
-    learner = Learner(policies_of(micro_model), Settings(1e-3, 1), lambda name: grpo(), pad_id=0)  # type: ignore[arg-type]
+    learner = Learner(lone(micro_model), Settings(1e-3, 1), lambda name: grpo(), pad_id=0)  # type: ignore[arg-type]
     with torch.no_grad():
         logp, value = learner._forward("p", collate([sample], "tokens", 4.0, 0, "cpu"))
         logits = micro_model(input_ids=torch.tensor([ids])).logits[0]
@@ -107,7 +102,7 @@ def test_replies_of_no_tokens_count_for_nothing(micro_model):
     full, empty = Span(4, 8, 1.0, ()), Span(9, 9, 1.0, ())
     for normaliser in ("tokens", "sequences"):
         settings = Settings(1e-3, 1, normaliser=normaliser)
-        learner = Learner(policies_of(micro_model), settings, lambda name: grpo(), pad_id=0)  # type: ignore[arg-type]
+        learner = Learner(lone(micro_model), settings, lambda name: grpo(), pad_id=0)  # type: ignore[arg-type]
         losses = [
             learner.gradients("p", samples)["loss"]
             for samples in (
@@ -182,7 +177,7 @@ def test_the_engines_log_probs_clip_nothing(micro_model):
     for make, normaliser in [(grpo, "tokens"), (gspo, "sequences")]:
         for updates in (1, 3):
             settings = Settings(1e-3, 9, normaliser=normaliser, updates=updates)
-            learner = Learner(policies_of(micro_model), settings, lambda name, make=make: make(), pad_id=0)  # type: ignore[arg-type]
+            learner = Learner(lone(micro_model), settings, lambda name, make=make: make(), pad_id=0)  # type: ignore[arg-type]
             one = Sample("p", "r", ids, (Span(4, 8, 1.0, said),))
             first = learner.gradients("p", [one])
             assert first["clipped"] == 0
@@ -210,7 +205,7 @@ def test_later_updates_of_a_batch_are_compared_with_the_policy_before_the_first(
             found = torch.log_softmax(micro_model(input_ids=torch.tensor([ids])).logits[0], -1)
         return [float(found[t - 1, ids[t]]) for t in range(4, 6)]
 
-    learner = Learner(policies_of(micro_model), settings, lambda name: loss, pad_id=0)  # type: ignore[arg-type]
+    learner = Learner(lone(micro_model), settings, lambda name: loss, pad_id=0)  # type: ignore[arg-type]
     before, original, after = logp_of(), learner._update_policy, []
 
     def update(*rest):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -10,9 +12,12 @@ import pytest
 torch = pytest.importorskip("torch")
 trl = pytest.importorskip("trl", reason="TRL is a test-only dependency (the dev extra)")
 
+from lone import lone  # noqa: E402
+
 from baselines.credit.group import group_relative  # noqa: E402
 from baselines.learner import Learner, Settings  # noqa: E402
 from baselines.losses import grpo, gspo  # noqa: E402
+from baselines.settings import Terms  # noqa: E402
 from baselines.tiny.tokenizer import train_tokenizer  # noqa: E402
 from baselines.tiny.warm_start import Recipe, build_model  # noqa: E402
 from baselines.types import Completion, Episode, Sample, Sampling, Span, Turn  # noqa: E402
@@ -76,7 +81,7 @@ def batch(model):
     return samples, inputs
 
 
-def trl_loss(model, inputs, tmp_path, loss_type: str, level: str):
+def trl_loss(model, inputs, tmp_path, loss_type: str, level: str, beta: float = 0.0):
     """The loss and gradient of TRL's trainer."""
     from datasets import Dataset
 
@@ -94,6 +99,7 @@ def trl_loss(model, inputs, tmp_path, loss_type: str, level: str):
             train_dataset=Dataset.from_dict({"prompt": ["a", "b"]}),
             processing_class=model.processing_class,
         )
+        trainer.beta = beta  # given to the configuration, it would load a reference by the model's name
         trainer.current_gradient_accumulation_steps = 1
         model.train()  # there is no dropout; TRL divides by the accumulation steps in this mode only
         model.zero_grad()
@@ -104,16 +110,9 @@ def trl_loss(model, inputs, tmp_path, loss_type: str, level: str):
     return float(loss.detach()), gradient
 
 
-def our_loss(model, samples, loss, normaliser):
-    policies = SimpleNamespace(
-        names=("p",),
-        device="cpu",
-        autocast=False,
-        heads={},
-        model=lambda name: model,
-        parameters=lambda name: list(model.parameters()),
-    )
-    learner = Learner(policies, Settings(1e-3, 1, normaliser=normaliser), lambda name: loss, pad_id=0)
+def our_loss(model, samples, loss, normaliser, terms=None, **policies):
+    made = lone(model, **policies)
+    learner = Learner(made, Settings(1e-3, 1, normaliser=normaliser), lambda name: loss, 0, terms or {})
     model.zero_grad()
     stats = learner.gradients("p", samples)
     assert stats["clipped"] > 0, "the batch does not exercise the clip"
@@ -136,6 +135,30 @@ def test_loss_and_gradient_equal_trl(model, batch, tmp_path, loss_type, level, s
     ours, our_gradient = our_loss(model, samples, surrogate(*CLIPS[level]), normaliser)
     assert ours == pytest.approx(theirs, abs=1e-5)
     assert torch.allclose(our_gradient, their_gradient, atol=1e-5)
+
+
+def test_kl_to_a_reference_equals_trl(model, batch, tmp_path):
+    """The reference's log-probs are given to TRL, and come from a second model here."""
+    samples, inputs = batch
+    # only sampled replies are held near the reference: these have an engine's log-probs
+    sampled = [s._replace(spans=tuple(x._replace(logprobs=x.old) for x in s.spans)) for s in samples]
+    reference = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            parameter += 0.03 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2))
+    given = inputs | {"ref_per_token_logps": torch.zeros_like(inputs["old_per_token_logps"])}
+    for i, (sample, start) in enumerate(zip(samples, PROMPTS, strict=True)):
+        ids = torch.tensor([sample.ids])
+        with torch.no_grad():
+            logp = torch.log_softmax(reference(input_ids=ids[:, :-1]).logits[0, start - 1 :] / TEMPERATURE, -1)
+        given["ref_per_token_logps"][i, : REPLIES[i]] = logp.gather(-1, ids[0, start:, None]).squeeze(-1)
+    theirs, their_gradient = trl_loss(model, given, tmp_path, "bnpo", "token", beta=0.2)
+    terms = {"r": Terms(kl=0.2)}
+    kept = {"reference": lambda name: nullcontext(reference)}
+    ours, our_gradient = our_loss(model, sampled, grpo(*CLIPS["token"]), "tokens", terms, **kept)
+    assert ours == pytest.approx(theirs, abs=1e-5)
+    assert torch.allclose(our_gradient, their_gradient, atol=1e-5)
+    assert abs(our_loss(model, sampled, grpo(*CLIPS["token"]), "tokens")[0] - theirs) > 1e-3
 
 
 def test_a_flipped_sign_or_another_normaliser_does_not_agree(model, batch, tmp_path):
