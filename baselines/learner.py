@@ -227,8 +227,11 @@ class Learner:
         own = taught & ~batch.sampled.isnan()  # imitated replies are not its own
         kl = torch.zeros(())
         if terms.kl:
-            distance = torch.where(own, estimated_kl(logp, self._references(name, batch)), 0.0)
-            per_token, kl = per_token + terms.kl * distance, distance.detach()
+            kl = torch.where(own, estimated_kl(logp, self._references(name, batch)), 0.0)
+            ratio = torch.where(
+                own, logp - batch.old, 0.0
+            ).exp()  # without it the gradient is not that of the divergence
+            per_token, kl = per_token + terms.kl * ratio * kl, kl.detach()
         if terms.entropy:
             per_token = per_token - terms.entropy * torch.where(own, said[..., 1], 0.0)
         loss = (per_token * batch.weight).sum()

@@ -99,7 +99,8 @@ def ppo(clip: float = 0.2, clip_value: float = 0.2, value_weight: float = 0.5) -
 def estimated_kl(logp: Tensor, reference: Tensor) -> Tensor:
     """An estimate of KL(policy, reference) from the log-probs of tokens that the policy sampled: r - 1 - log r with r = reference /
     policy, never negative, without bias, and of less variance than -log r (k3 of Schulman's "Approximating KL divergence",
-    as in GRPO, arXiv 2402.03300)."""
+    as in GRPO, arXiv 2402.03300). Its own gradient is not the divergence's: that of it times policy / old policy is
+    (DeepSeek-V3.2, arXiv 2512.02556)."""
     difference = reference - logp
     return difference.exp() - difference - 1
 

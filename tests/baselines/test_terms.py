@@ -103,8 +103,8 @@ def by_autograd(model, reference, terms, total: int = 10) -> torch.Tensor:
             said = ids[0, span.start : span.end, None]
             logp, ref = (row.gather(-1, said).squeeze(-1) for row in rows)
             entropy = -(rows[0].exp() * rows[0].clamp(min=-80)).sum(-1)
-            ratio = (ref.detach() - logp).exp()
-            loss = term.kl * (ratio - 1 - (ref.detach() - logp)).sum() - term.entropy * entropy.sum()
+            kl = (ref.detach() - logp).exp() - 1 - (ref.detach() - logp)
+            loss = term.kl * ((logp - logp.detach()).exp() * kl).sum() - term.entropy * entropy.sum()
             (loss / total).backward()
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 
@@ -133,6 +133,20 @@ def test_terms_equal_those_of_the_full_logits_and_are_each_roles_own(micro_model
     assert stats["kl"] == pytest.approx((6 * stats["kl/a"] + 2 * stats["kl/b"]) / 8)
     only_b, _ = settle(policies, {"b": Terms(kl=0.1)})
     assert "kl/a" not in only_b
+
+
+def test_the_gradient_of_the_term_is_that_of_the_divergence():
+    """Over all tokens of a small vocabulary, each as often as it is sampled."""
+    torch.manual_seed(0)
+    logits, reference = torch.randn(5, dtype=torch.float64, requires_grad=True), torch.randn(5, dtype=torch.float64)
+    p, q = torch.softmax(logits, 0), torch.softmax(reference, 0)
+    (exact,) = torch.autograd.grad((p * (p / q).log()).sum(), logits, retain_graph=True)
+    logp = p.log()
+    term = (logp - logp.detach()).exp() * estimated_kl(logp, q.log())
+    (ours,) = torch.autograd.grad((p.detach() * term).sum(), logits, retain_graph=True)
+    (plain,) = torch.autograd.grad((p.detach() * estimated_kl(logp, q.log())).sum(), logits)
+    assert torch.allclose(ours, exact, atol=1e-9)
+    assert not torch.allclose(plain, exact, atol=1e-2)
 
 
 def test_a_role_is_held_near_what_it_was(micro_folder):
