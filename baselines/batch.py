@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,37 +86,40 @@ class Batch:
     returns: Tensor  # NaN on replies that have none
     temperature: Tensor  # 1 except on sampled tokens
     cut: Truncation | None  # of the tokens that may be sampled; None if nothing is
+    prompts: tuple[tuple[int, ...], ...]  # what stands before each row's first reply
+    lengths: tuple[int, ...]  # of each row, without padding
 
 
 def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad_id: int, device: str) -> Batch:
     """Pad samples into a batch; `total` is the step's number of sampled tokens, or of replies."""
     width = max(len(s.ids) for s in samples)
-    ids = torch.full((len(samples), width), pad_id)
-    mask = torch.zeros((len(samples), width), dtype=torch.long)
-    segment = torch.zeros((len(samples), width - 1), dtype=torch.long)
-    advantage, old, sampled, weight, values, returns = (torch.zeros(len(samples), width - 1) for _ in range(6))
-    temperature, top_p = (torch.ones(len(samples), width - 1) for _ in range(2))
-    top_k = torch.zeros_like(segment)
+    shape = len(samples), width - 1
+    ids, mask = (np.full((len(samples), width), value) for value in (pad_id, 0))
+    segment, top_k = (np.zeros(shape, np.int64) for _ in range(2))
+    advantage, old, sampled, weight, values, returns = (np.zeros(shape, np.float32) for _ in range(6))
+    temperature, top_p = (np.ones(shape, np.float32) for _ in range(2))
     cuts = False
     for row, sample in enumerate(samples):
-        ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
+        ids[row, : len(sample.ids)] = sample.ids
         mask[row, : len(sample.ids)] = 1
         for k, span in enumerate((span for span in sample.spans if span.end > span.start), 1):
             here = slice(span.start - 1, span.end - 1)
             segment[row, here] = k
-            advantage[row, here] = torch.tensor(span.advantage)
-            old[row, here] = torch.tensor(span.old or math.nan)
-            sampled[row, here] = torch.tensor(span.logprobs or math.nan)
-            returns[row, here] = torch.tensor(span.returns or math.nan)
+            advantage[row, here] = span.advantage
+            old[row, here] = span.old or math.nan
+            sampled[row, here] = span.logprobs or math.nan
+            returns[row, here] = span.returns or math.nan
             if span.values:
-                values[row, here] = torch.tensor(span.values)
+                values[row, here] = span.values
             temperature[row, here] = span.sampling.temperature or 1.0
             if span.sampling.truncates:
                 cuts, top_k[row, here], top_p[row, here] = True, span.sampling.top_k, span.sampling.top_p
             weight[row, here] = 1 / total if normaliser == "tokens" else 1 / (total * (span.end - span.start))
-    tensors = ids, mask, segment, advantage, old, sampled, weight, values, returns, temperature
-    cut = Truncation(top_k.to(device), top_p.to(device)) if cuts else None
-    return Batch(*(x.to(device) for x in tensors), cut=cut)  # type: ignore[misc]
+    arrays = ids, mask, segment, advantage, old, sampled, weight, values, returns, temperature
+    tensors = (torch.from_numpy(array).to(device) for array in arrays)
+    cut = Truncation(*(torch.from_numpy(array).to(device) for array in (top_k, top_p))) if cuts else None
+    prompts, lengths = tuple(map(_prompt, samples)), tuple(len(s.ids) for s in samples)
+    return Batch(*tensors, cut=cut, prompts=prompts, lengths=lengths)  # type: ignore[misc]
 
 
 def weights(samples: Sequence[Sample], normaliser: Normaliser) -> Iterator[tuple[Sample, Span, float]]:
@@ -149,17 +153,39 @@ def entropies(samples: Sequence[Sample]) -> dict[str, float]:
     return {f"entropy/{role}": sum(found) / len(found) for role, found in surprise.items() if found}
 
 
-def packed(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """The places of sequences in micro-batches: of similar length, shortest first, each at most `tokens` wide with padding (but at
-    least one sequence).
+def packed(samples: Sequence[Sample], tokens: int) -> Iterator[list[int]]:
+    """The places of samples in micro-batches: of similar length, shortest first, each at most `tokens` wide with padding (but at
+    least one sample), where a prompt that several have in common counts once if that is less.
 
-    Worked example: packed([5, 2, 3, 9], 6) -> [1, 2], [0], [3].
+    Worked example: lengths 5, 2, 3, 9 without a common prompt, 6 tokens -> [1, 2], [0], [3].
     """
+    lengths, prompts = [len(s.ids) for s in samples], [_prompt(s) for s in samples]
+    replies = [length - len(prompt) for length, prompt in zip(lengths, prompts, strict=True)]
+    alike = 2 * sum(map(len, set(prompts))) < sum(map(len, prompts))
     part: list[int] = []
-    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
-        if part and (len(part) + 1) * lengths[place] > tokens:
+    for place in sorted(range(len(samples)), key=lambda i: (replies[i], len(prompts[i])) if alike else (lengths[i], 0)):
+        more = [*part, place]
+        cost = len(more) * max(lengths[i] for i in more)
+        if alike:
+            cost = min(
+                cost,
+                shared_tokens([len(prompts[i]) for i in more], [prompts[i] for i in more], [lengths[i] for i in more]),
+            )
+        if part and cost > tokens:
             yield part
-            part = []
-        part.append(place)
+            more = [place]
+        part = more
     if part:
         yield part
+
+
+def shared_tokens(starts: Sequence[int], prompts: Sequence[tuple[int, ...]], lengths: Sequence[int]) -> int:
+    """Tokens, padding included, of a batch that reads each distinct prompt once, and then the replies: of each its prompt, where
+    that ends, and the length of the whole."""
+    replies = max(length - start for length, start in zip(lengths, starts, strict=True)) - 1
+    return len(set(prompts)) * max(starts) + len(starts) * replies
+
+
+def _prompt(sample: Sample) -> tuple[int, ...]:
+    """What stands before a sample's first reply."""
+    return sample.ids[: min((span.start for span in sample.spans), default=len(sample.ids))]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,9 +35,8 @@ from baselines.batch import (
     sample_of,
     span_of,
 )
-from baselines.distribution import Truncation
+from baselines.forward import Forward
 from baselines.losses import Loss, estimated_kl
-from baselines.output import is_plain, only, picked, picked_in_pieces
 from baselines.policies import Policies
 from baselines.settings import Terms
 from baselines.types import Episode, Place, Sample, Values
@@ -118,7 +117,7 @@ class Learner:
         terms: Mapping[str, Terms] = MappingProxyType({}),
     ):
         self.policies, self.pad_id, self.terms = policies, pad_id, terms
-        self._plain: dict[str, bool] = {}  # whether a policy's output layer can be used apart from it
+        self.forward = Forward(pad_id, policies.device, shares=not policies.checkpointing)
         names = policies.names
         self.settings = settings if isinstance(settings, Mapping) else dict.fromkeys(names, settings)
         self.losses = {name: loss(name) for name in names}
@@ -211,7 +210,7 @@ class Learner:
 
     def _parts(self, name: str, samples: Sequence[Sample]) -> Iterator[list[Sample]]:
         """Micro-batches."""
-        for places in packed([len(s.ids) for s in samples], self.settings[name].micro_tokens):
+        for places in packed(samples, self.settings[name].micro_tokens):
             yield [samples[place] for place in places]
 
     def _batch(self, name: str, samples: Sequence[Sample], total: float) -> Batch:
@@ -245,7 +244,7 @@ class Learner:
     def _references(self, name: str, batch: Batch) -> Tensor:
         """The log-probs of the sampled tokens in the model that the policy began as."""
         with self.policies.reference(name) as model:
-            return self._said(name, model, batch)[0][..., 0]
+            return self.forward(name, model, batch)[0][..., 0]
 
     @torch.no_grad()
     def _probe(self, name: str, samples: Sequence[Sample]) -> Sums:
@@ -262,7 +261,7 @@ class Learner:
         """The samples with the learner's present log-probs as the old ones, except on lessons."""
         made = list(samples)
         teaching = [i for i, s in enumerate(samples) if self._teaches(s)]
-        for places in packed([len(samples[i].ids) for i in teaching], self.settings[name].micro_tokens):
+        for places in packed([samples[i] for i in teaching], self.settings[name].micro_tokens):
             part = [teaching[place] for place in places]
             said, _ = self._forward(name, self._batch(name, [samples[i] for i in part], 1.0))
             for i, row in zip(part, said[..., 0].tolist(), strict=True):
@@ -273,29 +272,12 @@ class Learner:
         return made
 
     def _forward(self, name: str, batch: Batch, *, entropy: bool = False) -> tuple[Tensor, Tensor | None]:
-        """Log-probs of the sampled tokens (B, T, 1), with `entropy` beside the entropies there (B, T, 2), 0 elsewhere; and a critic's
-        values of the states before them."""
-        said, hidden = self._said(name, self.policies.model(name), batch, entropy)
-        critic = self.policies.heads.get(name)
-        return said, None if critic is None else critic(hidden.float()).squeeze(-1)
-
-    def _said(self, name: str, model: Any, batch: Batch, entropy: bool = False) -> tuple[Tensor, Tensor]:
-        """What a model says at the sampled tokens (see `_forward`), and the last hidden states (B, T, H)."""
-        taught, output = batch.segment > 0, model.get_output_embeddings()
-        cut = batch.cut and Truncation(*(x[taught] for x in batch.cut))
-        sought = batch.ids[:, 1:][taught], batch.temperature[taught], cut
-        if name not in self._plain:
-            self._plain[name] = is_plain(model, self.policies.device)
-        plain = self._plain[name]
-        with only(output, None if plain else taught) as seen:
-            out = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1], use_cache=False)
-        if plain:
-            found = picked_in_pieces(seen[0][taught], output, *sought, entropy=entropy)
-        else:
-            found = picked(out.logits[0], *sought, entropy=entropy)
-        found = found.view(len(found), -1)
-        empty = found.new_zeros(*taught.shape, found.shape[-1])
-        return empty.masked_scatter(taught[..., None], found), seen[0]
+        """See `Forward`; instead of the hidden states, what the critic makes of them (B, T), 0 elsewhere."""
+        said, hidden = self.forward(name, self.policies.model(name), batch, entropy=entropy)
+        if (critic := self.policies.heads.get(name)) is None:
+            return said, None
+        value = critic(hidden.float()).squeeze(-1)
+        return said, value.new_zeros(batch.segment.shape).masked_scatter(batch.segment > 0, value)
 
     @torch.no_grad()
     def values(self, episodes: Sequence[Episode]) -> Values:
@@ -304,7 +286,7 @@ class Learner:
         for name in self.policies.heads:
             mine = [(i, turns) for i, turns in conversations(episodes) if turns[0].policy == name]
             samples = [sample_of(turns, tuple(span_of(turn, 0.0) for turn in turns)) for _, turns in mine]
-            for places in packed([len(s.ids) for s in samples], self.settings[name].micro_tokens):
+            for places in packed(samples, self.settings[name].micro_tokens):
                 _, value = self._forward(name, self._batch(name, [samples[place] for place in places], 1.0))
                 assert value is not None
                 for place, row in zip(places, value.tolist(), strict=True):

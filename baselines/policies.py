@@ -77,7 +77,7 @@ class Policies:
         import torch
 
         self.path, self.names, self.device, self.lora_rank = path, names, device, lora_rank
-        self.dtype = dtype or torch.float32
+        self.dtype, self.checkpointing = dtype or torch.float32, checkpointing
         if lora_rank and names:
             ranked = {name: (lora_rank, alpha.get(name) or 2 * lora_rank, dropout.get(name, 0.0)) for name in names}
             self._lora: Any = _with_adapters(load_model(path, self.dtype), ranked).to(device)

@@ -13,6 +13,7 @@ def lone(model: Any, **changes: Any) -> Any:
         "names": ("p",),
         "device": "cpu",
         "heads": {},
+        "checkpointing": False,
         "model": lambda name: model,
         "named_parameters": lambda name: dict(model.named_parameters()),
         "parameters": lambda name: list(model.parameters()),

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from lone import lone  # noqa: E402
 
-from baselines.batch import collate, packed, to_samples  # noqa: E402
+from baselines.batch import collate, packed, shared_tokens, to_samples  # noqa: E402
 from baselines.chat import Chat  # noqa: E402
 from baselines.engines.scripted import Scripted  # noqa: E402
 from baselines.engines.transformers import TransformersEngine  # noqa: E402
@@ -91,10 +91,25 @@ def test_micro_batches_change_neither_loss_nor_gradient(policies, model, samples
 
 
 def test_micro_batches_by_hand():
-    assert list(packed([5, 2, 3, 9], 6)) == [[1, 2], [0], [3]]
-    assert list(packed([4, 4, 4], 8)) == [[0, 1], [2]]
-    assert list(packed([4, 4, 4], 1)) == [[0], [1], [2]], "one sequence goes in in any case"
-    assert list(packed([], 8)) == []
+    def cut(lengths, tokens, prompts=(0, 100, 200, 300)):
+        """Samples of these lengths whose replies begin after one token."""
+        made = [
+            Sample("p", "r", (p, *range(n - 1)), (Span(1, n, 1.0, ()),)) for p, n in zip(prompts, lengths, strict=False)
+        ]
+        return list(packed(made, tokens))
+
+    assert cut([5, 2, 3, 9], 6) == [[1, 2], [0], [3]]
+    assert cut([4, 4, 4], 8) == [[0, 1], [2]]
+    assert cut([4, 4, 4], 1) == [[0], [1], [2]], "one sequence goes in in any case"
+    assert cut([], 8) == []
+
+
+def test_a_prompt_in_common_counts_once():
+    """Four replies of 2 tokens to a prompt of 6: 6 + 4 x 1 = 10 tokens instead of 4 x 8; the last token of each is not read."""
+    made = [Sample("p", "r", (*range(6), 50 + i, 60), (Span(6, 8, 1.0, ()),)) for i in range(4)]
+    assert list(packed(made, 10)) == [[0, 1, 2, 3]]
+    assert list(packed(made, 9)) == [[0, 1, 2], [3]]
+    assert shared_tokens([6] * 4, [tuple(range(6))] * 4, [8] * 4) == 10
 
 
 def test_loss_is_the_sum_over_tokens_taken_by_hand(policies, model, samples):

@@ -75,7 +75,7 @@ def test_a_step_computes_no_logits_but_those_of_sampled_tokens(micro_model, monk
     hook.remove()
     ours = torch.cat([p.grad.flatten() for p in micro_model.parameters()])
     assert max(rows) <= 10, "ten tokens were sampled, of 2 x 12 positions"
-    assert learner._plain == {"p": not capped}
+    assert learner.forward._plain == {"p": not capped}
 
     batch = collate(samples, "tokens", 10.0, 0, "cpu")
     micro_model.zero_grad()
