@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from baselines.distribution import Truncation, truncated
 
 Piece = Callable[[Tensor, int], Tensor]  # some rows of hidden states, the place of the first -> their log-probs
-LOGITS = 1 << 24  # entries of logits at a time; more than that is computed again in the backward pass
+LOGITS = 1 << 24  # entries of logits at a time on a card; more than that is computed again in the backward pass
+LOGITS_ON_CPU = 1 << 22  # which needs no large matrices to be quick
 
 
 def picked(
@@ -39,9 +40,10 @@ def picked_in_pieces(
     hidden: Tensor, output: nn.Module, ids: Tensor, temperature: Tensor, cut: Truncation | None, most: int | None = None,
     *, entropy: bool = False,
 ) -> Tensor:  # fmt: skip
-    """`picked` of what the output layer makes of `hidden` (N, H), with at most `most` logits (by default LOGITS) at any time."""
+    """`picked` of what the output layer makes of `hidden` (N, H), with at most `most` logits at any time."""
     weights = tuple(output.parameters())
-    rows = max(1, (most or LOGITS) // len(weights[0]))
+    most = most or (LOGITS_ON_CPU if hidden.device.type == "cpu" else LOGITS)
+    rows = max(1, most // len(weights[0]))
 
     def piece(part: Tensor, start: int) -> Tensor:
         here = slice(start, start + len(part))

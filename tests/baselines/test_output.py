@@ -58,7 +58,7 @@ class Capped(torch.nn.Module):
 @pytest.mark.parametrize("capped", [False, True])
 def test_a_step_computes_no_logits_but_those_of_sampled_tokens(micro_model, monkeypatch, capped):
     model = Capped(micro_model) if capped else micro_model
-    monkeypatch.setattr(output, "LOGITS", 1)
+    monkeypatch.setattr(output, "LOGITS_ON_CPU", 1)
     samples = [
         Sample("p", "r", tuple(range(20, 32)), (Span(4, 6, 1.0, ()), Span(9, 11, -1.0, (), sampling=Sampling(0.5)))),
         Sample("p", "r", tuple(range(40, 49)), (Span(3, 9, 0.5, ()),)),
