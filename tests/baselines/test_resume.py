@@ -28,6 +28,13 @@ def model(micro_folder) -> str:
     return str(micro_folder)
 
 
+PLAYED = {
+    "tracer": {"method": "tracer", "workflow": "propose_review", "set": ("rounds=3", "candidates=2"), "reward": "team"},
+    "dac": {"method": "dac", "task": "atlas", "workflow": "search_answer", "set": ("turns=2", "answers=2"), "reward": "team",
+            "lora_rank": 2},
+}  # fmt: skip
+
+
 def args(model: str, out: Path, **changes) -> TrainArgs:
     """As small as a run can be in which every step learns: the reward differs from reply to reply."""
     base = TrainArgs(
@@ -81,6 +88,25 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(model, straight, tmp_path, a
     assert (out / "metrics.jsonl").read_bytes() != straight[arm], "it was not killed in time"
     assert run(model, out, resume=True, **ARMS[arm]) == straight[arm]
     assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["step-6", "step-8"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", PLAYED)
+def test_a_killed_run_of_every_method_resumes_with_its_tables_and_value_heads(model, tmp_path, arm):
+    """Metrics, and all that plays: adapters or models, value heads, tables, optimizers."""
+    straight = run(model, tmp_path / "straight", **PLAYED[arm])
+    out = tmp_path / "run"
+    interrupted(args(model, out, **PLAYED[arm]), 6, signal.SIGKILL)
+    assert (out / "metrics.jsonl").read_bytes() != straight, "it was not killed in time"
+    assert run(model, out, resume=True, **PLAYED[arm]) == straight
+    last = [folder / "checkpoints" / "step-8" for folder in (tmp_path / "straight", out)]
+    names = [sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()) for folder in last]
+    assert names[0] == names[1]
+    kept = {"tracer": "players.json", "dac": "searcher/value_head.safetensors"}[arm]
+    assert kept in names[0]
+    for name in names[0]:
+        if name != "optimizer.pt":  # a zip, with times in it
+            assert (last[0] / name).read_bytes() == (last[1] / name).read_bytes(), name
 
 
 def test_ctrl_c_checkpoints_the_step_and_says_how_to_go_on(model, straight, tmp_path):
