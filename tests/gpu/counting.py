@@ -16,13 +16,14 @@ from torch import nn
 class Shape:
     """Weights in matrix products per token, and the widths of attention.
 
-    body: weights of the linear layers before the head, an adapter's included. trained: those of body and head that get
-    a gradient. head: the output layer's weights, tied or not. size: bytes of one number as it is computed with.
+    body: weights of the linear layers before the head, an adapter's included. head: the output layer's weights, tied or not.
+    trained, trained_head: those of both that get a gradient. size: bytes of one number as it is computed with.
     """
 
     body: int
     head: int
     trained: int
+    trained_head: int
     layers: int
     query_width: int  # heads x head_dim
     cache_width: int  # kv heads x head_dim
@@ -31,7 +32,7 @@ class Shape:
     @classmethod
     def of(cls, model: nn.Module, policy: str, size: int) -> Shape:
         """Of a causal language model of transformers, with or without LoRA adapters of which `policy`'s is switched on."""
-        body = head = trained = 0
+        body = head = trained = trained_head = 0
         for name, module in model.named_modules():
             if not isinstance(module, nn.Linear):
                 continue
@@ -41,14 +42,16 @@ class Shape:
             count = module.weight.numel()
             if name.endswith("lm_head"):
                 head += count
+                trained_head += count * module.weight.requires_grad
             else:
                 body += count
-            trained += count * module.weight.requires_grad
+                trained += count * module.weight.requires_grad
         config = model.config
         return cls(
             body,
             head,
             trained,
+            trained_head,
             config.num_hidden_layers,
             config.num_attention_heads * config.head_dim,
             config.num_key_value_heads * config.head_dim,
@@ -66,9 +69,8 @@ def forward_flops(shape: Shape, tokens: int, outputs: int, pairs: int) -> int:
 
 def training_flops(shape: Shape, tokens: int, outputs: int, pairs: int) -> int:
     """Forward, the gradient of every product's input (as much again), and that of the trained weights."""
-    return 2 * forward_flops(shape, tokens, outputs, pairs) + (
-        2 * shape.trained * tokens + 4 * shape.layers * shape.query_width * pairs
-    )
+    weights = 2 * shape.trained * tokens + 2 * shape.trained_head * outputs
+    return 2 * forward_flops(shape, tokens, outputs, pairs) + weights + 4 * shape.layers * shape.query_width * pairs
 
 
 def forward_bytes(shape: Shape, pairs: int, rows: int) -> int:

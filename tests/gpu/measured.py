@@ -152,12 +152,18 @@ def measured(record: Record) -> tuple[type[TransformersEngine], type[Learner]]:
             name = self.policies.names[0]
             shape = Shape.of(self.policies.model(name), name, size)
             for here in passes.take():
+                before = (
+                    here.mask[:, : -here.width].sum(1).tolist()
+                )  # of the prompt, where that was read in a pass of its own
                 lengths = here.mask.sum(1).tolist()
-                tokens = sum(lengths)
+                tokens = sum(lengths) - sum(before)
                 record.dtypes.add(here.dtype)
                 record.trained += tokens
-                record.padded += here.mask.numel()
-                record.training_flops += training_flops(shape, tokens, tokens, causal_pairs(lengths))
+                record.padded += len(lengths) * here.width
+                pairs = causal_pairs(lengths) - causal_pairs(before)
+                record.training_flops += training_flops(shape, tokens, 0, pairs)
+            taught = sum(s.end - s.start for sample in samples if self._teaches(sample) for s in sample.spans)
+            record.training_flops += training_flops(shape, 0, taught, 0)  # the head sees sampled tokens alone
             record.measuring_s += time.perf_counter() - arrived - took
             return stats
 
@@ -178,8 +184,7 @@ def measured(record: Record) -> tuple[type[TransformersEngine], type[Learner]]:
 def log_probs(policies: Policies, name: str, ids: Sequence[int], temperature: float = 1.0) -> Tensor:
     """log p(ids[t + 1] | ids[..t]) of one sequence as the policy computes it, alone and unpadded; (T - 1,) on the CPU."""
     row = torch.tensor([ids], device=policies.device)
-    with torch.autocast(policies.device, torch.bfloat16, enabled=policies.autocast):
-        logits = policies.model(name)(input_ids=row, attention_mask=torch.ones_like(row), use_cache=False).logits
+    logits = policies.model(name)(input_ids=row, attention_mask=torch.ones_like(row), use_cache=False).logits
     logp = torch.log_softmax(logits[0, :-1].float() / temperature, -1)
     return logp.gather(-1, row[0, 1:, None]).squeeze(-1).cpu()
 
@@ -187,11 +192,13 @@ def log_probs(policies: Policies, name: str, ids: Sequence[int], temperature: fl
 def fingerprints(policies: Policies) -> dict[str, dict[str, int]]:
     """Of every parameter, the sum of its bits as whole numbers: a change of any one weight changes it. By policy, and under
     "" what no policy trains."""
-    trained = {name: {id(p) for p in policies.parameters(name)} for name in policies.names}
     found: dict[str, dict[str, int]] = {name: {} for name in policies.names} | {"": {}}
     for name in policies.names:
-        for key, parameter in policies.model(name).named_parameters():
-            owner = next((n for n in policies.names if id(parameter) in trained[n]), "")
-            whole = torch.int32 if parameter.element_size() == 4 else torch.int16
-            found[owner][key] = int(parameter.detach().view(whole).sum(dtype=torch.int64))
+        mine = policies.named_parameters(name)
+        others = {key for other in policies.names for key in policies.named_parameters(other)}
+        frozen = {k: p for k, p in policies.model(name).named_parameters() if k not in others}
+        for owner, parameters in ((name, mine), ("", frozen)):
+            for key, parameter in parameters.items():
+                whole = torch.int32 if parameter.element_size() == 4 else torch.int16
+                found[owner][key] = int(parameter.detach().view(whole).sum(dtype=torch.int64))
     return found

@@ -2,10 +2,11 @@
 
 Tolerances, of log-probs in nats. A float32 pass rounds with 2^-24 per operation; a CPU's differs from float64 by 2.4e-6 at most at the
 full shape (28 layers, 151,936 tokens), and FLOAT32 allows twenty times that: kernels sum in other orders, but TF32, which rounds with
-2^-11, should not pass. A bfloat16 product rounds its operands and its result with 2^-9; the residual stream and the log-softmax stay
-float32, and the errors of layers are independent. On a CPU that gives a mean of 0.0036 and at most 0.011 at the full shape (0.0042
-and 0.012 for the tiny model). The bounds are three times that for the mean and five times for the largest of some hundred tokens,
-both times the standard deviation of the logits where that is above 1, since their rounding is relative.
+2^-11, should not pass. A bfloat16 product rounds its operands and its result with 2^-9, and so does the residual stream; the
+log-softmax is float32, and the errors of layers are independent. With a float32 residual stream that gave, on a CPU, a mean of
+0.0036 and at most 0.011 at the full shape (0.0042 and 0.012 for the tiny model). The bounds are three times that for the mean and
+five times for the largest of some hundred tokens, both times the standard deviation of the logits where that is above 1, since
+their rounding is relative.
 """
 
 from __future__ import annotations
@@ -43,8 +44,7 @@ class Reference:
 def checked(request: pytest.FixtureRequest, device: str) -> tuple[str, Policies, Chat, Reference]:
     """A model's name, the model on the device with float32 weights, and replies that its engine sampled in bfloat16."""
     path = request.getfixturevalue({"tiny": "tiny", "0.6B": "qwen3"}[request.param])
-    policies = Policies(path, ("shared",), device=device)
-    policies.autocast = True  # on the CPU too, where training does not use it
+    policies = Policies(path, ("shared",), device=device, dtype=torch.bfloat16)  # on the CPU too
     chat = Chat(load_tokenizer(path))
     task, workflow = make_task("arithmetic"), make_workflow("eval_opt")
     sessions = [Session(Play(workflow, p.question, 0)) for p in task.problems("test")[:8]]
@@ -83,13 +83,14 @@ def padded(policies: Policies, chat: Chat, completions: list[Completion], *, see
     if see_padding:
         mask = torch.ones_like(mask)
     ids, mask, places = (x.to(policies.device) for x in (ids, mask, places))
-    with torch.autocast(policies.device, torch.bfloat16, enabled=policies.autocast):
-        logits = policies.model("shared")(
-            input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False
-        ).logits
-    assert logits.dtype == (torch.bfloat16 if policies.autocast else torch.float32)
+    logits = policies.model("shared")(input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False).logits
+    assert logits.dtype == policies.dtype
     logp = torch.log_softmax(logits[:, :-1].float(), -1).gather(-1, ids[:, 1:, None]).squeeze(-1).cpu()
     return [logp[i, width - 1 - len(done.token_ids) :] for i, done in enumerate(completions)]
+
+
+def in_float32(policies: Policies) -> Policies:
+    return Policies(policies.path, ("shared",), device=policies.device)
 
 
 def within(errors: Tensor, spread: float) -> bool:
@@ -117,11 +118,7 @@ def test_a_padded_batch_in_bfloat16(checked):
 
 def test_a_padded_batch_in_float32(checked, report):
     name, policies, chat, ref = checked
-    policies.autocast = False
-    try:
-        errors = ref.errors(padded(policies, chat, ref.completions))
-    finally:
-        policies.autocast = True
+    errors = ref.errors(padded(in_float32(policies), chat, ref.completions))
     report.add(f"log-probs, {name}", "float32 against CPU in float64, largest difference", errors.max(), "nats")
     assert float(errors.max()) <= FLOAT32
 
@@ -135,15 +132,8 @@ def test_padding_that_is_seen_is_noticed(checked):
 def test_one_layer_that_is_off_by_a_tenth_is_noticed(checked):
     """A planted fault: the last layer's MLP output times 1.1 on the device alone."""
     _, policies, chat, ref = checked
-    weight = policies.model("shared").model.layers[-1].mlp.down_proj.weight
+    wide = in_float32(policies)
     with torch.no_grad():
-        kept = weight.clone()
-        weight.mul_(1.1)
-    try:
-        policies.autocast = False
-        off = ref.errors(padded(policies, chat, ref.completions))
-    finally:
-        policies.autocast = True
-        with torch.no_grad():
-            weight.copy_(kept)
+        wide.model("shared").model.layers[-1].mlp.down_proj.weight.mul_(1.1)
+    off = ref.errors(padded(wide, chat, ref.completions))
     assert float(off.max()) > FLOAT32

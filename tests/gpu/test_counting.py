@@ -31,7 +31,7 @@ def model():
 
 
 def test_a_shape_counts_the_weights_of_its_products(model):
-    assert Shape.of(model, "p", 2) == Shape(BODY, HEAD, BODY + HEAD, 2, 64, 32, 2)
+    assert Shape.of(model, "p", 2) == Shape(BODY, HEAD, BODY, HEAD, 2, 64, 32, 2)
 
 
 def test_an_adapter_counts_and_another_policys_does_not(model):
@@ -41,7 +41,7 @@ def test_an_adapter_counts_and_another_policys_does_not(model):
     adapted = get_peft_model(Qwen3ForCausalLM(CONFIG), adapters, adapter_name="p")
     adapted.add_adapter("q", adapters)
     lora = 2 * (32 * 4 + 4 * 64)
-    assert Shape.of(adapted, "p", 4) == Shape(BODY + lora, HEAD, lora, 2, 64, 32, 4)
+    assert Shape.of(adapted, "p", 4) == Shape(BODY + lora, HEAD, lora, 0, 2, 64, 32, 4)
 
 
 def angles(counter: FlopCounterMode) -> int:
@@ -65,7 +65,7 @@ def test_operations_are_those_that_torch_counts(model):
 
 
 def test_bytes_and_pairs_by_hand():
-    shape = Shape(body=1000, head=100, trained=0, layers=3, query_width=8, cache_width=4, size=2)
+    shape = Shape(body=1000, head=100, trained=0, trained_head=0, layers=3, query_width=8, cache_width=4, size=2)
     assert causal_pairs([1, 3]) == 1 + 6
     # weights 1,100 numbers; keys and values 2 x 3 layers x 4 numbers for 10 cached and 2 new positions
     assert forward_bytes(shape, pairs=10, rows=2) == 2 * (1100 + 24 * 12)

@@ -13,6 +13,8 @@ from measured import Record, fingerprints, measured
 import baselines.team
 import baselines.train
 from baselines.args import TrainArgs
+from baselines.memory import Shape, need
+from baselines.policies import Policies, load_config
 from baselines.progress import Progress
 from baselines.runlog import RunLog, read_lines
 
@@ -63,8 +65,8 @@ def test_training(name, method, lora_rank, device, ceilings, report, request, tm
     assert record.dtypes == {torch.bfloat16 if device == "cuda" else torch.float32}
     assert {p.device.type for n in policies.names for p in policies.model(n).parameters()} == {device}
     assert {p.dtype for n in policies.names for p in policies.parameters(n)} == {torch.float32}
-    stored = {p.dtype for p in policies.model(policies.names[0]).parameters() if not p.requires_grad}
-    assert stored == ({torch.bfloat16 if device == "cuda" else torch.float32} if lora_rank else set())
+    low = torch.bfloat16 if device == "cuda" else torch.float32
+    assert {p.dtype for n in policies.names for p in policies.model(n).parameters()} == {low}
 
     steps = [line for line in read_lines(args.out / "metrics.jsonl") if line["kind"] == "train"]
     assert len(steps) == STEPS
@@ -90,8 +92,23 @@ def test_training(name, method, lora_rank, device, ceilings, report, request, tm
     most = 1 if device == "cuda" else math.inf  # a busy CPU may have measured its ceilings too low
     assert 0 < record.generate_share() < most
     assert 0 < record.update_share() < most
+    planned = _planned(policies, args)
+    report.add(run, "peak memory in training, planned", planned / 2**30, "GiB")
+    if device == "cuda":
+        assert record.update_peak <= planned, "a plan that says less than is needed lets runs die"
     if name == "tiny":
         _restored(args, after)
+
+
+def _planned(policies: Policies, args: TrainArgs) -> float:
+    """What the plan for the card's memory says of learning."""
+    shape = Shape.of(load_config(policies.path), policies.dtype, args.lora_rank)
+    count = len(policies.names)
+    plan = need(
+        shape, policies.dtype, policies=count, trained=count, micro_tokens=args.micro_tokens, rows=0, cached=0,
+        roles=2 if count == 1 else 1,
+    )  # fmt: skip
+    return plan.total
 
 
 def _describe(report, run: str, record: Record, args: TrainArgs, wall: float) -> None:
