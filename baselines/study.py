@@ -14,7 +14,7 @@ from baselines.args import TrainArgs, sort_knobs
 from baselines.held_out import Line, gain, peak
 from baselines.methods import find_method
 from baselines.progress import Progress
-from baselines.report import write_report
+from baselines.report import in_points, write_report
 from baselines.runlog import RunLog, read_lines
 from baselines.train import train
 from llm_marl_envs.errors import ConfigError, UnknownName
@@ -184,10 +184,7 @@ def _share(mine: float, first: float) -> str:
 
 
 def _gain(result: Result) -> str:
-    found = gain(result.evals[0], result.evals[-1]) if result.trained else None
-    if found is None:
-        return "-"
-    return f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    return in_points(gain(result.evals[0], result.evals[-1]) if result.trained else None)
 
 
 def _interval(line: Line) -> Interval:

@@ -208,7 +208,7 @@ def test_the_table_has_both_budgets_and_the_paired_interval(tmp_path):
     assert solo_row[5].startswith("+37.5 [")
     assert solo_row[8:] == ["0.004M (103%)", "100 (50%)"]
     assert shuffled[3].endswith("(0)")
-    assert prompted[5:] == ["-", "2.00 -> 2.00", "0", "not trained", "198 (99%)"]
+    assert prompted[5:] == ["–", "2.00 -> 2.00", "0", "not trained", "198 (99%)"]
     assert consistent[9] == "280 (140%)"
     said = [line for line in table.splitlines() if "not at equal cost" in line]
     assert said == [
