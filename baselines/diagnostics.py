@@ -12,8 +12,9 @@ NO_SIGNAL = 1e-9  # an advantage below is that of equal rewards, rounded
 
 
 def diagnose(episodes: Sequence[Episode], credit: Credit) -> dict[str, float]:
-    """`reply_tokens/<role>`: mean length of what it sampled. `malformed/<role>`: share of its calls in which a reading failed. Both
-    as the team plays: without forks and counterfactuals.
+    """`reply_tokens/<role>`: mean length of what it sampled. `malformed/<role>`: share of its calls in which a reading failed.
+    `own_score/<role>`: mean grade of what it claimed itself: answers, verdicts, evidence. All as the team plays: without forks and
+    counterfactuals.
 
     `zero_variance/<role>`: the share of groups in which no reply of the role has an advantage, so that nothing is learned from them;
     `zero_variance`: of all roles' groups. A group is what is compared: a problem's episodes, or a reply and its forks.
@@ -21,6 +22,7 @@ def diagnose(episodes: Sequence[Episode], credit: Credit) -> dict[str, float]:
     tokens: dict[str, list[int]] = defaultdict(list)
     calls: Counter[str] = Counter()
     unread: Counter[str] = Counter()
+    grades: dict[str, list[float]] = defaultdict(list)
     for e in episodes:
         if e.origin is None:
             for turn in e.turns:
@@ -31,8 +33,11 @@ def diagnose(episodes: Sequence[Episode], credit: Credit) -> dict[str, float]:
             for agent, count in e.outcome.calls.items():
                 calls[role(agent)] += count
                 unread[role(agent)] += e.outcome.unread.get(agent, 0)
+                if (grade := e.outcome.own(agent)) is not None:
+                    grades[role(agent)].append(grade)
     found = {f"reply_tokens/{role}": fmean(lengths) for role, lengths in sorted(tokens.items())}
     found |= {f"malformed/{role}": unread[role] / count for role, count in sorted(calls.items()) if count}
+    found |= {f"own_score/{role}": fmean(mine) for role, mine in sorted(grades.items())}
     signal: dict[tuple[str, object], bool] = defaultdict(bool)
     for key, advantage in _compared(episodes, credit):
         signal[key] |= advantage >= NO_SIGNAL

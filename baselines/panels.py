@@ -17,19 +17,20 @@ if TYPE_CHECKING:
 Draw = Callable[["Axes"], None]
 INK, RULE = "#24292f", "#d8dee4"
 RATES = {"first_draft": "first draft right", "accept_if_right": "accept if right", "reject_if_wrong": "reject if wrong"}
-SHARE, LOG = "share", "log"
+SHARE, PART, LOG = "share", "part", "log"  # of all; of all, but as little as it is; over powers of ten
 PER_ROLE = {  # figure of a step: title, what its axis says, how it is scaled
     "grad_mass/": ("Gradient mass", "share of |advantage| x weight", SHARE),
     "entropy/": ("Entropy", "nats per token", ""),
     "kl/": ("KL to the reference", "nats per token", ""),
-    "clipped/": ("Clipped", "share of tokens", SHARE),
+    "clipped/": ("Clipped", "share of tokens", PART),
     "reply_tokens/": ("Reply length", "tokens", ""),
-    "malformed/": ("Malformed replies", "share of calls", SHARE),
+    "malformed/": ("Malformed replies", "share of calls", PART),
+    "own_score/": ("Own claims right", "mean grade of answers, verdicts, evidence", SHARE),
     "zero_variance/": ("Groups without signal", "share of groups", SHARE),
     "logprob_gap/": ("Rollout and learner", "difference of log-probs per token", LOG),
 }
 GATE = re.compile(r"(current|average) (\S+) (.+)/(\w+)")  # a player's figure: which strategy, choice, state; the player
-COLUMNS = 60  # of a drawing of strategies over time; what falls into one is averaged
+COLUMNS = 40  # of a drawing of strategies over time; what falls into one is averaged
 
 
 def panels_of(runs: Sequence[Run]) -> dict[str, Draw]:
@@ -63,7 +64,7 @@ def diagnostics_of(run: Run) -> dict[str, Draw]:
         found = run.by_name(prefix, run.roles) or run.by_name(prefix)
         add(title, _smoothed(run, found), unit + _of_steps(run), scale)
     speeds = {"rollout": series(run.timings, "play_tokens_s"), "learner": series(run.timings, "learn_tokens_s")}
-    add("Speed", _smoothed(run, {k: v for k, v in speeds.items() if v}), f"tokens per second{_of_steps(run)}", LOG)
+    add("Speed", _smoothed(run, {k: v for k, v in speeds.items() if v}), f"tokens per second{_of_steps(run)}", "")
     if regret := run.by_name("regret/"):
         add(
             "Average regret",
@@ -106,10 +107,10 @@ def _smoothed(run: Run, named: Mapping[str, Points]) -> dict[str, Points]:
     return found
 
 
-def _as_share(axes: Axes) -> None:
+def _as_share(axes: Axes, top: float = 1.03) -> None:
     from matplotlib.ticker import PercentFormatter
 
-    axes.set_ylim(-0.03, 1.03)
+    axes.set_ylim(-0.03 * top, top)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
@@ -143,8 +144,12 @@ def _draw_named(axes: Axes, named: Mapping[str, Points], unit: str, scale: str) 
         ends.append((points[-1][1], name, colour))
     if scale == SHARE:
         _as_share(axes)
+    elif scale == PART:
+        _as_share(axes, max(0.1, 1.1 * max(y for points in named.values() for _, y in points)))
     elif scale == LOG and all(y > 0 for points in named.values() for _, y in points):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0e}")
+        axes.yaxis.set_minor_formatter(lambda y, _: "")
     else:
         axes.set_ylim(bottom=0)
     axes.set_ylabel(unit)
@@ -168,9 +173,8 @@ def _draw_strategies(axes: Axes, rows: Mapping[tuple[str, str], Points]) -> None
             binned[int((step - first) / width)].append(share)
         cells.append([fmean(binned[i]) if i in binned else math.nan for i in range(columns)])
     edges = [first - 0.5 + width * i for i in range(columns + 1)]
-    drawn = axes.pcolormesh(
-        edges, range(len(rows) + 1), cells, cmap="cividis_r", vmin=0, vmax=1, edgecolors="white", linewidth=0.2
-    )
+    drawn = axes.pcolormesh(edges, range(len(rows) + 1), cells, cmap="cividis_r", vmin=0, vmax=1)
+    axes.hlines(range(len(rows) + 1), edges[0], edges[-1], color="white", linewidth=2)
     axes.set_yticks([i + 0.5 for i in range(len(rows))], [f"{state}: {choice}" for state, choice in rows], fontsize=7)
     axes.invert_yaxis()
     axes.grid(visible=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 from test_credit import made
 
@@ -31,6 +34,7 @@ def test_lengths_and_malformed_replies_by_role():
     found = diagnose(play(lambda r: "\\boxed{1}" if r.ask.agent == "generator_0" else "hm"), {})
     assert found == {
         "reply_tokens/evaluator": 2, "reply_tokens/generator": 9, "malformed/evaluator": 1.0, "malformed/generator": 0.0,
+        "own_score/generator": 0.0,
     }  # fmt: skip
 
 
@@ -65,8 +69,6 @@ def test_groups_without_signal_by_hand():
 
 
 def silent_of(batch, credit):
-    from dataclasses import replace
-    from types import SimpleNamespace
 
     quiet = [replace(e, outcome=SimpleNamespace(calls={}, unread={})) for e in batch]
     return {key: value for key, value in diagnose(quiet, credit).items() if key.startswith("zero_variance")}
