@@ -39,7 +39,7 @@ def new_alarms(lines: Sequence[Line], by_role: Mapping[str, str], known: Sequenc
     kind = lines[-1]["kind"]
     some = [line for line in lines if line["kind"] == kind]
     found = falls(some) if kind == "eval" else [a for alarm in OF_STEPS for a in alarm(some, by_role)]
-    return [alarm for alarm in found if (alarm.kind, alarm.about) not in said]
+    return [alarm for alarm in found if not {(alarm.kind, alarm.about), (alarm.kind, "")} & said]  # "": of all
 
 
 def captured(trains: Sequence[Line], by_role: Mapping[str, str]) -> Iterator[Alarm]:

@@ -16,6 +16,7 @@ from baselines.runlog import read_lines
 from llm_marl_envs.errors import ConfigError
 
 LEAST, MOST = 2, 16  # episodes per problem in a step: a group has two; times as many as the run was asked for
+RECENT = 3  # steps by whose cost the next is planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,15 @@ class TokenBudget:
     def episodes(self, lines: Sequence[Mapping[str, Any]]) -> int:
         """Episodes per problem in the next step, from the metrics of those before.
 
-        As many as make up for what is missing until the end of that step, by what one of the last step cost. So the two curves
-        of tokens stay together, and what is left at the end is the error of one step's estimate.
+        As many as make up for what is missing until the end of that step, by what one cost in the last three. So the two curves of
+        tokens stay together, and what is left at the end is the error of one step's estimate.
         Worked example: target 100, 200, 300; after a step of 8 that took 40, the next gets (200 - 40) / 5 = 32.
         """
         if not self.target or not lines:
             return self.samples
         left = self.target[len(lines)] - sum(line["sampled_tokens"] for line in lines)
-        cost = max(1.0, lines[-1]["sampled_tokens"]) / lines[-1]["samples"]
+        last = lines[-RECENT:]
+        cost = max(1.0, sum(line["sampled_tokens"] for line in last)) / sum(line["samples"] for line in last)
         return max(LEAST, min(MOST * self.samples, round(left / cost)))
 
 

@@ -90,7 +90,7 @@ def test_episodes_of_the_next_step_by_hand():
     budget = TokenBudget(8, (100, 200, 300, 400))
     assert budget.episodes([]) == 8
     assert budget.episodes([step(1, 40, 8)]) == 32  # (200 - 40) / (40 / 8)
-    assert budget.episodes([step(1, 40, 8), step(2, 180, 32)]) == 14  # (300 - 220) / (180 / 32) = 14.2
+    assert budget.episodes([step(1, 40, 8), step(2, 180, 32)]) == 15  # (300 - 220) / (220 / 40) = 14.5
     assert budget.episodes([step(1, 900, 8)]) == 2, "never fewer than can be compared"
     assert budget.episodes([step(1, 0, 8)]) == 128, "empty replies must not make it endless"
     assert TokenBudget(8).episodes([step(1, 40, 8)]) == 8
