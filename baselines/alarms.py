@@ -5,7 +5,7 @@ An alarm is silent where its figures are absent. It is about means or medians of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
@@ -33,12 +33,19 @@ class Alarm(NamedTuple):
     text: str
 
 
-def new_alarms(lines: Sequence[Line], by_role: Mapping[str, str], known: Sequence[Mapping[str, Any]]) -> list[Alarm]:
-    """What the last line gives cause for that is not among the alarms `known`. by_role: which policy speaks for each role."""
+def new_alarms(
+    lines: Sequence[Line],
+    by_role: Mapping[str, str],
+    known: Sequence[Mapping[str, Any]] = (),
+    dropped: Collection[str] = (),
+) -> list[Alarm]:
+    """What the last line gives cause for that is not among the alarms `known`. by_role: which policy speaks for each role. dropped:
+    policies that are trained with dropout, which changes the learner's log-probs: their gap says nothing."""
     said = {(alarm["kind"], alarm["about"]) for alarm in known}
     kind = lines[-1]["kind"]
     some = [line for line in lines if line["kind"] == kind]
     found = falls(some) if kind == "eval" else [a for alarm in OF_STEPS for a in alarm(some, by_role)]
+    found = [alarm for alarm in found if not (alarm.kind == "stale" and alarm.about in dropped)]
     return [alarm for alarm in found if not {(alarm.kind, alarm.about), (alarm.kind, "")} & said]  # "": of all
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from baselines.runlog import read_lines
 from llm_marl_envs.errors import ConfigError
 
-LEAST, MOST = 2, 16  # episodes per problem in a step: a group has two; times as many as the run was asked for
+LEAST, MOST = 2, 128  # episodes per problem in a step: a group has two; or 16 times as many as the run was asked for
 RECENT = 3  # steps by whose cost the next is planned
 
 
@@ -52,7 +52,7 @@ class TokenBudget:
         left = self.target[len(lines)] - sum(line["sampled_tokens"] for line in lines)
         last = lines[-RECENT:]
         cost = max(1.0, sum(line["sampled_tokens"] for line in last)) / sum(line["samples"] for line in last)
-        return max(LEAST, min(MOST * self.samples, round(left / cost)))
+        return max(LEAST, min(max(MOST, 16 * self.samples), round(left / cost)))
 
 
 def trained(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -128,7 +128,8 @@ def _speed(figures: Mapping[str, Any], play_s: float, learn_s: float) -> dict[st
 def _log(team: Team, log: RunLog, line: dict[str, Any], progress: Progress) -> None:
     """A line of metrics, and the alarms that it gives cause for."""
     log.metrics(line)
-    for alarm in new_alarms(log.lines, team.route.by_role, log.alarms):
+    dropped = [name for name, tuning in team.plan.tuning.items() if tuning.dropout and team.args.lora_rank]
+    for alarm in new_alarms(log.lines, team.route.by_role, log.alarms, dropped):
         log.alarm(alarm._asdict())
         progress.warn(f"step {alarm.step}: {alarm.text}")
 

@@ -117,6 +117,12 @@ def test_it_is_said_when_it_begins_once_and_in_plain_words():
     assert "the gradient of evaluator has grown" in growth.text
 
 
+def test_dropout_is_not_taken_for_another_policy():
+    lines = run(logprob_gap__shared=0.4, zero_variance=1.0)
+    assert [alarm.kind for alarm in new_alarms(lines, SHARED, (), ["shared"])] == ["no signal"]
+    assert [alarm.kind for alarm in new_alarms(lines, SHARED)] == ["no signal", "stale"]
+
+
 def evals(*steps: tuple[float, Sequence[float | None]]) -> list[dict[str, Any]]:
     """Evaluations with their validation accuracies and their scores."""
     return [{"step": 10 * i, "kind": "eval", "validation": v, "scores": s} for i, (v, s) in enumerate(steps)]

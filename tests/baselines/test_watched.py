@@ -25,6 +25,7 @@ from baselines.team import Team  # noqa: E402
 from baselines.train import train  # noqa: E402
 from llm_marl_envs.errors import UnknownName  # noqa: E402
 from llm_marl_envs.stats.intervals import Interval  # noqa: E402
+from llm_marl_envs.traces.files import read_traces  # noqa: E402
 
 
 def settings(model: Path, out: Path, **changes: Any) -> TrainArgs:
@@ -61,36 +62,41 @@ def planned(monkeypatch):
     monkeypatch.setattr(Team, "evaluate", told)
 
 
-def test_the_best_checkpoint_is_that_of_the_best_validation_also_after_a_crash(micro_folder, tmp_path, planned):
+def weights(run: Path, name: str) -> bytes:
+    return (run / "checkpoints" / name / "shared" / "adapter_model.safetensors").read_bytes()
+
+
+def test_the_best_checkpoint_is_that_of_the_best_validation(micro_folder, tmp_path, planned):
     torch.set_num_threads(1)
-    straight, crashed = tmp_path / "straight", tmp_path / "crashed"
-    train(settings(micro_folder, straight, checkpoint_every=1), Progress(quiet=True))
-    assert not (straight / "alarms.jsonl").exists()
-    evals = [line for line in read_lines(straight / "metrics.jsonl") if line["kind"] == "eval"]
+    train(settings(micro_folder, run := tmp_path / "run", checkpoint_every=1), Progress(quiet=True))
+    assert not (run / "alarms.jsonl").exists()
+    evals = [line for line in read_lines(run / "metrics.jsonl") if line["kind"] == "eval"]
     assert [line["validation"] for line in evals] == [0.2, 0.3, 0.6, 0.4]
     assert [len(line["scores"]) for line in evals] == [3] * 4
-    folder = straight / "checkpoints"
-    assert sorted(p.name for p in folder.iterdir()) == ["best", "step-2", "step-3"]
-    assert json.loads((folder / "best" / "best.json").read_text()) == {"step": 2}
-    weights = [
-        (folder / name / "shared" / "adapter_model.safetensors").read_bytes() for name in ("best", "step-2", "step-3")
-    ]
-    assert weights[0] == weights[1] != weights[2]
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["best", "step-2", "step-3"]
+    assert json.loads((run / "checkpoints" / "best" / "best.json").read_text()) == {"step": 2}
+    assert weights(run, "best") == weights(run, "step-2") != weights(run, "step-3")
+    evaluate_command(
+        str(run), problems=1, step="best", out=(traces := tmp_path / "best.jsonl.gz"), device="cpu", threads=1
+    )
+    (trace,) = read_traces(traces)
+    assert trace.meta["step"] == 2
+    with pytest.raises(UnknownName, match=r"no checkpoint in .* '1'\. Known: 2, 3, best"):
+        evaluate_command(str(run), problems=1, step=1, out=traces, device="cpu", threads=1)
 
+
+@pytest.mark.slow
+def test_the_best_checkpoint_survives_a_crash(micro_folder, tmp_path, planned):
+    torch.set_num_threads(1)
+    straight, crashed = tmp_path / "straight", tmp_path / "crashed"
+    train(settings(micro_folder, straight), Progress(quiet=True))
     with crashing(3):  # the best is on disk, no checkpoint is
         train(settings(micro_folder, crashed), Progress(quiet=True))
-    assert json.loads((crashed / "checkpoints" / "best" / "best.json").read_text()) == {"step": 2}
+    assert weights(crashed, "best") == weights(straight, "best")
     train(settings(micro_folder, crashed, resume=True), Progress(quiet=True))
     assert (crashed / "metrics.jsonl").read_bytes() == (straight / "metrics.jsonl").read_bytes()
-    best = crashed / "checkpoints" / "best"
-    assert (best / "shared" / "adapter_model.safetensors").read_bytes() == weights[0]
-    assert json.loads((best / "best.json").read_text()) == {"step": 2}
-
-    traces = tmp_path / "best.jsonl.gz"
-    evaluate_command(str(straight), problems=1, step="best", out=traces, device="cpu", threads=1)
-    assert traces.exists()
-    with pytest.raises(UnknownName, match=r"no checkpoint in .* '1'\. Known: 2, 3, best"):
-        evaluate_command(str(straight), problems=1, step=1, out=traces, device="cpu", threads=1)
+    assert weights(crashed, "best") == weights(straight, "best")
+    assert json.loads((crashed / "checkpoints" / "best" / "best.json").read_text()) == {"step": 2}
 
 
 @pytest.mark.slow
