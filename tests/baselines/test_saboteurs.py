@@ -48,11 +48,14 @@ def test_an_evaluator_that_always_agrees_shows_in_what_it_rejects():
     assert bad["calls"] == 2 < good["calls"]
 
 
-def test_a_reviewer_that_always_agrees_has_candidates_without_signal():
-    """All that it could have said is worth the same, for it always says the same."""
+def test_a_reviewer_that_always_agrees_has_candidates_without_signal_one_that_lies_a_low_score():
+    """All that the first could have said is worth the same, for it always says the same."""
 
     def yes(request: Request) -> str:
         return "RIGHT" if request.ask.agent.startswith("reviewer") else speak(request)
+
+    def lies(request: Request) -> str:
+        return {"RIGHT": "WRONG", "WRONG": "RIGHT"}.get(said := speak(request), said)
 
     def figures(say) -> dict[str, float]:
         method = make_method("tracer")
@@ -65,7 +68,8 @@ def test_a_reviewer_that_always_agrees_has_candidates_without_signal():
         episodes = method.collect(starts, play, TASK)  # type: ignore[arg-type]
         return diagnose(episodes, method.credit(episodes, {}, 0))
 
-    silent = {say: figures(say) for say in (speak, yes)}
+    silent = {say: figures(say) for say in (speak, yes, lies)}
+    assert silent[lies]["own_score/reviewer"] < 0.2 < 0.8 < silent[speak]["own_score/reviewer"]
     assert silent[yes]["zero_variance/reviewer"] == 1
     assert silent[speak]["zero_variance/reviewer"] < 0.9
     assert silent[yes]["zero_variance/proposer"] < 0.9
