@@ -147,7 +147,11 @@ def _draw_named(axes: Axes, named: Mapping[str, Points], unit: str, scale: str) 
     elif scale == PART:
         _as_share(axes, max(0.1, 1.1 * max(y for points in named.values() for _, y in points)))
     elif scale == LOG and all(y > 0 for points in named.values() for _, y in points):
+        values = [math.log10(y) for points in named.values() for _, y in points]
         axes.set_yscale("log")
+        axes.set_ylim(
+            10.0 ** math.floor(min(values)), 10.0 ** (math.floor(max(values)) + 1)
+        )  # whole decades have labels
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0e}")
         axes.yaxis.set_minor_formatter(lambda y, _: "")
     else:

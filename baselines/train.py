@@ -46,7 +46,8 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
     stored = {k: v for k, v in record.items() if k not in ("out", "resume", "threads", "device")}
     team = Team(args, progress)  # bad names and models are found before a folder is made,
     stored |= {"set": list(args.set), "per": list(args.per), "settings": team.plan.record()}
-    problems, _ = team.problems  # and names before a model is made
+    assert team.held_out is not None  # and names before a model is made
+    problems = team.problems[0] if team.method.learns else []
     steps = args.steps if team.method.learns else 0
     budget = TokenBudget.of(args.samples, steps, args.out.parent / args.match if args.match and steps else None)
     assert team.policies
