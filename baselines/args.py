@@ -27,8 +27,8 @@ class TrainArgs:
     workflow: str = "eval_opt"
     """Workflow name: who speaks when. `solo` is the single-agent control."""
     method: str = "shared"
-    """How to train: shared, isolated, tracer, dac, shuffled (control), prompted (no training), or one that another package
-    announces; `llm-marl envs` lists them."""
+    """How to train: shared, isolated, tracer, dac; the controls shuffled and random_credit; prompted and self_consistency (no
+    training); or one that another package announces. `llm-marl envs` lists them."""
     set: tuple[str, ...] = ()
     """Knobs of the task, workflow or method, as name=value: --set digits=3 rounds=2 std=True."""
     per: tuple[str, ...] = ()
@@ -80,6 +80,12 @@ class TrainArgs:
     """Held-out problems per evaluation."""
     eval_split: str = ""
     """Split to evaluate on; by default `test`."""
+    validation_problems: int | None = None
+    """Problems per evaluation that choose the best checkpoint, which is kept in checkpoints/best: of the split `validation`, or else
+    held out of `train`; by default a quarter of --eval-problems. 0: none, and no best checkpoint."""
+    match: str = ""
+    """A run folder beside --out (or its path), whose training generated as many tokens as this one's shall: on the same problems, with
+    more or fewer episodes per problem from step to step."""
     checkpoint_every: int = 20
     """Steps between checkpoints."""
     trace_every: int = 20
@@ -114,8 +120,15 @@ class TrainArgs:
         for name in positive:
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} starts at 1; got {getattr(self, name)}")
+        if (self.validation_problems or 0) < 0:
+            raise ConfigError(f"--validation-problems starts at 0; got {self.validation_problems}")
         if self.temperature <= 0:
             raise ConfigError(f"--temperature in training must be above 0 (sampling explores); got {self.temperature}")
+
+    @property
+    def validated(self) -> int:
+        """Validation problems per evaluation."""
+        return self.eval_problems // 4 if self.validation_problems is None else self.validation_problems
 
     @property
     def learning_rate(self) -> float:

@@ -47,7 +47,7 @@ def evaluate(
     samples: int = 1,
     temperature: float = 0.0,
     max_tokens: int | None = None,
-    step: int | None = None,
+    step: int | Literal["best"] | None = None,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int = 2,
@@ -68,7 +68,7 @@ def evaluate(
         samples: Episodes per problem.
         temperature: 0 is greedy.
         max_tokens: Maximum number of new tokens per reply; by default the run's, or 40 for tiny and 1024 otherwise.
-        step: Which of the run's checkpoints; by default the last.
+        step: Which of the run's checkpoints; by default the last. `best` is the one that validation chose.
         seed: Decides the sampling.
         device: auto takes CUDA if there is one.
         threads: CPU threads.
@@ -107,10 +107,15 @@ def evaluate(
             raise ConfigError(
                 f"{folder} has no checkpoint yet. Continue training with: llm-marl train --resume --out {folder}"
             )
-        at = step if step is not None else log.checkpoints()[-1]
-        if at not in log.checkpoints():
-            raise UnknownName(f"checkpoint in {folder}", str(at), map(str, log.checkpoints()))
-        team.restore(log.checkpoint_folder(at))
+        best = log.best_folder if log.best_folder.is_dir() else None
+        at = step if isinstance(step, int) else log.checkpoints()[-1]
+        if at not in log.checkpoints() or (step == "best" and best is None):
+            raise UnknownName(
+                f"checkpoint in {folder}", str(step), [*map(str, log.checkpoints()), *(["best"] if best else [])]
+            )
+        if step == "best" and best:
+            at = json.loads((best / "best.json").read_text())["step"]
+        team.restore(best if step == "best" and best else log.checkpoint_folder(at))
     chosen = team.task.problems(split)[: problems or None]
     sampling = team.decoding(temperature)
     if max_tokens:
@@ -133,21 +138,27 @@ def study(
     args: Annotated[TrainArgs, tyro.conf.arg(name="")],
     arms: tuple[str, ...] = ("shared", "shuffled"),
     seeds: tuple[int, ...] = (0,),
+    equal: bool = True,
 ) -> None:
     """Train several arms over several seeds, and compare them in one report and one table.
 
     An arm is a method, or method:workflow, as in shared:solo (the single-agent control). Finished runs are kept, interrupted
-    ones are continued. `make demo` runs this.
+    ones are continued. `make demo` runs this. All are compared with the first arm at equal cost: in training they see the same
+    problems and generate as many tokens, with more or fewer episodes per problem; `self_consistency`, which is not trained, has
+    as many votes as the first arm's tokens per problem allow.
+
+    Example: `llm-marl study --arms shared shared:solo shuffled random_credit prompted self_consistency --out runs/study`
 
     Args:
         args: As for `llm-marl train`; --out holds one run folder per arm and seed.
         arms: What to compare; the report shows details of the first.
         seeds: Each arm is trained with each seed.
+        equal: Equal budgets. Without it every arm plays --samples episodes per problem.
     """
     _need_torch("training")
     from baselines.study import run_study
 
-    run_study(args, arms, seeds, _progress())
+    run_study(args, arms, seeds, _progress(), equal)
 
 
 def _args_of(folder: Path) -> TrainArgs:

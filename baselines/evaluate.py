@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import Any, Protocol
 
 from baselines.policies import PolicyRouter
 from baselines.rollout import groups, rollout
@@ -20,11 +22,12 @@ from llm_marl_envs.traces.trace import Trace
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Accuracy over the problems that did not fail, the team's figures, and the episodes."""
+    """Accuracy over the problems that did not fail, the team's figures, the episodes, and the score of each problem by its id."""
 
     accuracy: Interval
     figures: Mapping[str, float]
     episodes: Sequence[Episode]
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     def record(self) -> dict[str, float]:
         """As flat metrics: accuracy, accuracy_low, accuracy_high and the team's figures."""
@@ -47,9 +50,38 @@ def evaluate(
     """Play each problem `samples` times (greedily by default)."""
     starts = groups(workflow, problems, samples, seed, limits)
     episodes = rollout(starts, route, engine, task, sampling=sampling)
-    played = [e for e in episodes if e.outcome.status is not Status.FAILED]
-    accuracy = accuracy_of((e.problem.question.id, e.outcome.team.value) for e in played)
-    return Evaluation(accuracy, team_figures([e.outcome for e in episodes]), episodes)
+    tries: dict[str, list[float]] = defaultdict(list)
+    for e in episodes:
+        if e.outcome.status is not Status.FAILED:
+            tries[e.problem.question.id].append(e.outcome.team.value)
+    accuracy = accuracy_of((problem, score) for problem, scores in tries.items() for score in scores)
+    scores = {problem: fmean(found) for problem, found in tries.items()}
+    return Evaluation(accuracy, team_figures([e.outcome for e in episodes]), episodes, scores)
+
+
+class EvaluateFn(Protocol):
+    """How a method has the held-out problems played: greedily, once each, or several times at a temperature."""
+
+    def __call__(self, *, samples: int = 1, temperature: float = 0.0) -> Evaluation: ...
+
+
+def majority(evaluation: Evaluation) -> Evaluation:
+    """Several tries of each problem as one: the answer that most of them gave, as the grader reads answers; of equally frequent ones
+    the first. Tries without a readable answer have no vote. `calls` and `tokens` are those of a problem's tries together, the other
+    figures those of single tries, `votes` is their number."""
+    tries: dict[str, list[Episode]] = defaultdict(list)
+    for e in evaluation.episodes:
+        if e.outcome.status is not Status.FAILED:
+            tries[e.problem.question.id].append(e)
+    scores = {}
+    for problem, episodes in tries.items():
+        votes = Counter(e.outcome.team.read for e in episodes if e.outcome.team.read is not None)
+        chosen = max(votes, key=votes.__getitem__, default=None)  # Counter keeps the order of first votes
+        scores[problem] = next((e.outcome.team.value for e in episodes if e.outcome.team.read == chosen), 0.0)
+    each = len(evaluation.episodes) / max(1, len({e.group for e in evaluation.episodes}))
+    costs = {name: evaluation.figures[name] * each for name in ("calls", "tokens") if name in evaluation.figures}
+    figures = {**evaluation.figures, **costs, "votes": each}
+    return replace(evaluation, accuracy=accuracy_of(scores.items()), figures=figures, scores=scores)
 
 
 def traces_of(episodes: Sequence[Episode], spec: EnvSpec, split: str, meta: Mapping[str, Any]) -> list[Trace]:

@@ -56,7 +56,7 @@ class Progress:
 
     def warn(self, text: str) -> None:
         """What a person should know before they wait for the run."""
-        self.console.print(f"warning: {text}")
+        self.console.print(f"warning: {text}", markup=False)
 
     def warm_start(self, step: int, steps: int, loss: float) -> None:
         """A step of the tiny model's warm start."""

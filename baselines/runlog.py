@@ -2,9 +2,11 @@
 
 args.json             the settings
 metrics.jsonl         one line per training step and per evaluation; the same for two runs of one seed, byte for byte
-timing.jsonl          seconds per step (not reproducible, so kept apart)
+timing.jsonl          seconds and tokens per second of each step (not reproducible, so kept apart)
+alarms.jsonl          what was said about the run in plain words, if anything was
 traces/*.jsonl.gz     episodes: train-000010, eval-000020, ...
 checkpoints/step-N/   policies in the hub's layout, optimizer state
+checkpoints/best/     the policies that were best on validation problems; best.json says of which step
 learning_curve.png, report.html
 """
 
@@ -31,6 +33,8 @@ class RunLog:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.lines: list[dict[str, Any]] = []  # of this run's metrics and alarms, up to now
+        self.alarms: list[dict[str, Any]] = []
 
     @classmethod
     def start(cls, folder: Path, args: dict[str, Any], *, resume: bool) -> RunLog:
@@ -60,6 +64,15 @@ class RunLog:
         """Append a line; numbers that are not finite, which JSON does not have, become null."""
         lost = {k: None for k, v in record.items() if isinstance(v, float) and not math.isfinite(v)}
         self._append("metrics.jsonl", record | lost)
+        self.lines.append(record | lost)
+
+    def alarm(self, record: dict[str, Any]) -> None:
+        self._append("alarms.jsonl", record)
+        self.alarms.append(record)
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """The metrics of training steps ("train") or evaluations ("eval")."""
+        return [line for line in self.lines if line["kind"] == kind]
 
     def timing(self, record: dict[str, Any]) -> None:
         self._append("timing.jsonl", record)
@@ -75,6 +88,16 @@ class RunLog:
         for old in self.checkpoints()[:-KEPT]:
             shutil.rmtree(self.checkpoint_folder(old))
 
+    def best(self, step: int, save: Callable[[Path], None]) -> None:
+        """`save(folder)` fills the checkpoint that is best on validation so far; it takes the place of the one before."""
+        with atomic_folder(self.best_folder, REMEDY) as folder:
+            save(folder)
+            (folder / "best.json").write_text(json.dumps({"step": step}))
+
+    @property
+    def best_folder(self) -> Path:
+        return self.folder / "checkpoints" / "best"
+
     def checkpoints(self) -> list[int]:
         """The steps of all complete checkpoints, oldest first."""
         root = self.folder / "checkpoints"
@@ -85,11 +108,13 @@ class RunLog:
 
     def rewind(self, step: int) -> None:
         """Drop what was logged after `step` (a line with a later step, or torn): the steps are about to be run again."""
-        for name in ("metrics.jsonl", "timing.jsonl"):
+        kept: dict[str, list[dict[str, Any]]] = {}
+        for name in ("metrics.jsonl", "timing.jsonl", "alarms.jsonl"):
             path = self.folder / name
             if path.exists():
-                kept = [line for line in read_lines(path) if line["step"] <= step]
-                self.write(name, "".join(json.dumps(line) + "\n" for line in kept))
+                kept[name] = [line for line in read_lines(path) if line["step"] <= step]
+                self.write(name, "".join(json.dumps(line) + "\n" for line in kept[name]))
+        self.lines, self.alarms = kept.get("metrics.jsonl", []), kept.get("alarms.jsonl", [])
 
     def _append(self, name: str, record: dict[str, Any]) -> None:
         try:

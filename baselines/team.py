@@ -153,8 +153,13 @@ class Team:
 
     @cached_property
     def held_out(self) -> Sequence[Problem]:
-        split = self.eval_split
-        return self.task.problems(split)[: self.args.eval_problems]
+        """The problems whose accuracy is reported."""
+        return self.task.problems(self.eval_split)[: self.args.eval_problems]
+
+    @cached_property
+    def problems(self) -> tuple[Sequence[Problem], Sequence[Problem]]:
+        """The problems to train on, and those that choose the best checkpoint: never any that are reported."""
+        return with_validation(self.task, self.held_out, self.args.validated, self.eval_split)
 
     @property
     def eval_split(self) -> str:
@@ -174,12 +179,16 @@ class Team:
             return rollout(starts, self.route, self.engine, self.task, sampling=sampling, rule=rule)
         return rollout(starts, self.route, self.engine, self.task, sampling=sampling, waves=waves)
 
-    def evaluate(self) -> Evaluation:
-        """Greedy play on the held-out problems."""
-        sampling = self.decoding(0.0)
-        return evaluate(
-            self.task, self.workflow, self.held_out, self.route, self.engine, sampling=sampling, limits=self.limits
-        )
+    def evaluate(self, problems: Sequence[Problem]) -> Evaluation:
+        """Play problems that are not trained on as the method wants: greedily, once each, unless it has another way."""
+
+        def play(*, samples: int = 1, temperature: float = 0.0) -> Evaluation:
+            return evaluate(
+                self.task, self.workflow, problems, self.route, self.engine,
+                sampling=self.decoding(temperature), samples=samples, limits=self.limits,
+            )  # fmt: skip
+
+        return self.method.evaluate(play)
 
     def _settings(self) -> dict[str, Settings]:
         """The optimizer's, of each policy that is trained."""
@@ -227,6 +236,24 @@ class Team:
         states = json.loads((folder / PLAYERS).read_text()) if self.players else {}
         for name, player in self.players.items():
             player.load(states[name])
+
+
+def with_validation(
+    task: Task, held_out: Sequence[Problem], count: int, eval_split: str
+) -> tuple[Sequence[Problem], Sequence[Problem]]:
+    """The training problems and `count` validation problems: the first of the split `validation`, where a task has one that is not
+    evaluated, else the last of the training problems (at most a tenth), which are then not trained on. No held-out problem is
+    among them. Without problems to spare there are none."""
+    train = task.problems("train")
+    reported = {problem.question.id for problem in held_out}
+    if count and "validation" in task.splits and eval_split != "validation":
+        return train, task.problems("validation")[:count]
+    spare = [problem for problem in train if problem.question.id not in reported] if count else []
+    chosen = spare[len(spare) - min(count, len(train) // 10) :]
+    if not chosen:
+        return train, ()
+    taken = {problem.question.id for problem in chosen}
+    return [problem for problem in train if problem.question.id not in taken], chosen
 
 
 def resolve_model(model: str, workflow: str, task: Task, seed: int, progress: Progress) -> str:

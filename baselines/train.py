@@ -9,21 +9,25 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from baselines.alarms import new_alarms
 from baselines.args import TrainArgs
 from baselines.batch import to_samples
+from baselines.budgets import TokenBudget
+from baselines.diagnostics import diagnose
 from baselines.evaluate import traces_of
+from baselines.held_out import peak
 from baselines.learner import Learner
 from baselines.progress import Progress
 from baselines.rollout import groups
 from baselines.runlog import RunLog
 from baselines.team import Team
-from baselines.types import Episode
+from baselines.types import Episode, Sample
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Status
 from llm_marl_envs.stats.figures import team_figures
@@ -43,12 +47,13 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
     team = Team(args, progress)  # bad names and models are found before a folder is made,
     stored |= {"set": list(args.set), "per": list(args.per), "settings": team.plan.record()}
     assert team.held_out is not None  # and names before a model is made
+    problems = team.problems[0] if team.method.learns else []
+    steps = args.steps if team.method.learns else 0
+    budget = TokenBudget.of(args.samples, steps, args.out.parent / args.match if args.match and steps else None)
     assert team.policies
     log = RunLog.start(args.out, stored, resume=args.resume)
     learner = Learner(team.policies, team.settings, team.method.loss, team.chat.pad_id, team.plan.terms)
     done = _restore(log, team, learner)
-    steps = args.steps if team.method.learns else 0
-    problems = team.task.problems("train")
     with progress.run(f"{args.method} {args.workflow} on {args.task}", steps, done), interruptible() as stop_asked:
         if done == 0:
             for warning in team.method.warnings(_evaluate(team, log, 0, progress)):
@@ -56,16 +61,19 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
         for step in range(done, steps):
             began = time.perf_counter()
             batch = pick_problems(problems, args.problems, step, args.seed)
-            starts = groups(team.practice, batch, args.samples, seed_of("train", args.seed, step), team.limits)
+            samples = budget.episodes(log.of("train"))
+            starts = groups(team.practice, batch, samples, seed_of("train", args.seed, step), team.limits)
             episodes = team.method.collect(starts, team.play, team.task)
             played = time.perf_counter()
             usable = [e for e in episodes if e.outcome.status is not Status.FAILED]
             credit = team.method.credit(usable, learner.values(usable), seed_of("credit", args.seed, step))
-            stats = learner.update(to_samples(usable, credit) + team.method.lessons(usable), step)
+            taught = to_samples(usable, credit) + team.method.lessons(usable)
+            stats = learner.update(taught, step)
             stats |= team.learn(usable, step) | dict(team.method.figures(usable))
-            figures = _describe(episodes, usable)
-            log.metrics({"step": step + 1, "kind": "train", **figures, **stats})
-            log.timing({"step": step + 1, "play_s": played - began, "learn_s": time.perf_counter() - played})
+            figures = _describe(episodes, usable) | {"samples": samples, "trained_tokens": trained_tokens(taught)}
+            figures |= diagnose(usable, credit)
+            _log(team, log, {"step": step + 1, "kind": "train", **figures, **stats}, progress)
+            log.timing({"step": step + 1, **_speed(figures, played - began, time.perf_counter() - played)})
             progress.step(step + 1, figures | stats)
             last, stop = step + 1 == steps, stop_asked()
             if args.trace_every and ((step + 1) % args.trace_every == 0 or last):
@@ -108,9 +116,36 @@ def _describe(episodes: Sequence[Episode], usable: Sequence[Episode]) -> dict[st
     }
 
 
+def trained_tokens(samples: Sequence[Sample]) -> int:
+    """The tokens that have credit, or are imitated."""
+    return sum(span.end - span.start for sample in samples for span in sample.spans)
+
+
+def _speed(figures: Mapping[str, Any], play_s: float, learn_s: float) -> dict[str, float]:
+    played, learned = figures["sampled_tokens"] / play_s, figures["trained_tokens"] / learn_s
+    return {"play_s": play_s, "learn_s": learn_s, "play_tokens_s": played, "learn_tokens_s": learned}
+
+
+def _log(team: Team, log: RunLog, line: dict[str, Any], progress: Progress) -> None:
+    """A line of metrics, and the alarms that it gives cause for."""
+    log.metrics(line)
+    dropped = [name for name, tuning in team.plan.tuning.items() if tuning.dropout and team.args.lora_rank]
+    for alarm in new_alarms(log.lines, team.route.by_role, log.alarms, dropped):
+        log.alarm(alarm._asdict())
+        progress.warn(f"step {alarm.step}: {alarm.text}")
+
+
 def _evaluate(team: Team, log: RunLog, step: int, progress: Progress) -> Sequence[Episode]:
-    evaluation = team.evaluate()
-    log.metrics({"step": step, "kind": "eval", **evaluation.record()})
+    """Play the held-out problems, and those of validation; the policies that are best on these are kept."""
+    evaluation = team.evaluate(team.held_out)
+    line = {"step": step, "kind": "eval", **evaluation.record()}
+    line["scores"] = [evaluation.scores.get(problem.question.id) for problem in team.held_out]
+    if team.method.learns and team.problems[1]:
+        line["validation"] = team.evaluate(team.problems[1]).accuracy.mean
+    _log(team, log, line, progress)
+    best = peak(log.of("eval"))
+    if best is not None and best["step"] == step:
+        log.best(step, team.save)
     log.traces(
         f"eval-{step:06d}", traces_of(evaluation.episodes, team.spec, team.eval_split, trace_meta(team.args, step))
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ class Outcome:
     session: Session | None = field(
         default=None, repr=False, compare=False
     )  # the events, for rules that need more than grades
+    unread: Mapping[str, int] = field(default_factory=dict, compare=False)  # agent -> its part of `malformed`
 
     @property
     def events(self) -> Sequence[Event]:
@@ -83,9 +85,8 @@ def outcome_of(session: Session, task: Task, problem: Problem) -> Outcome:
             team = task.grade(problem, answer)
     except Exception as bad:  # a grader's bug must not count for or against an answer
         status, team, claims = Status.FAILED, Score(0.0, f"the grader failed: {type(bad).__name__}: {bad}"), []
-    return Outcome(
-        status, team, tuple(claims), session.play.workflow.roster.names, calls, tokens, len(unreadable), session
-    )
+    roster, unread = session.play.workflow.roster.names, Counter(agent for agent, _ in unreadable)
+    return Outcome(status, team, tuple(claims), roster, calls, tokens, len(unreadable), session, unread)
 
 
 _VERDICTS = {

@@ -14,6 +14,7 @@ from llm_marl_envs.task import Task
 
 if TYPE_CHECKING:
     from baselines.batch import Normaliser
+    from baselines.evaluate import EvaluateFn, Evaluation
     from baselines.losses import Loss
     from baselines.policies import PolicyRouter
     from baselines.rollout import PlayFn, Start
@@ -25,6 +26,7 @@ class Method(Protocol):
     """`route`, `credit` and `loss` have no plain answer; all else has. `learns` is False for controls without training."""
 
     learns: ClassVar[bool] = True
+    plays: ClassVar[str] = ""  # the workflow that it stands for in a study; "" is the study's
 
     def route(self, roster: Roster) -> PolicyRouter:
         """Which policy speaks for each role."""
@@ -71,6 +73,10 @@ class Method(Protocol):
     def warnings(self, held_out: Sequence[Episode]) -> Sequence[str]:
         """What should be said before the first step about the team as it plays the held-out problems."""
         return ()
+
+    def evaluate(self, play: EvaluateFn) -> Evaluation:
+        """How the team answers held-out problems."""
+        return play()
 
     def loss(self, policy: str) -> Loss:
         """The loss of a policy."""
