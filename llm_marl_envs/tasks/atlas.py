@@ -58,8 +58,8 @@ class Atlas:
 
     worlds: above 1, each split has so many worlds of its own, with the same names and facts drawn anew, which questions take
     in turn; each question is searched in its own world. What is learned in training is then how to look up, not what is where.
-    one_hop: the share of questions of one hop (None: every number of hops is as frequent). plain: one wording for each kind of
-    fact, no years, nothing beside the point, and bridges alone: for small models.
+    one_hop: the share of questions of one hop, as long as there are some of each kind (None: every number of hops is drawn as
+    often). plain: one wording for each kind of fact, no years, nothing beside the point, and bridges alone: for small models.
     """
 
     seed: int = field(default=SEED, metadata=ANY)
@@ -199,13 +199,13 @@ def _riddles(task: Atlas, split: str, number: int, world: World) -> Iterator[Rid
     rng = Random(seed_of(*named, *((number, task.plain, task.one_hop) if mixed else ())))
     seen: set[tuple[str, ...]] = set()
     draw = _Draw(world, rng, lambda key: key not in seen and split_of(key) == split, task.plain)
-    in_vain = 0
+    hops = in_vain = 0
     while in_vain < FRUITLESS_DRAWS:
-        in_vain += 1
         if task.one_hop is None:
             hops = rng.randint(task.min_hops, task.max_hops)
-        else:
+        elif in_vain == 0:  # drawn for a riddle, not for an attempt: attempts at one hop succeed more often
             hops = 1 if rng.random() < task.one_hop else rng.randint(2, task.max_hops)
+        in_vain += 1
         if riddle := draw.riddle(hops):
             seen.add(riddle.key)
             in_vain = 0
