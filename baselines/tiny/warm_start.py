@@ -98,7 +98,8 @@ def _played(
     if (syllabus := syllabus_of(task)).together:
         seeds = (recipe.experts, "experts", recipe.seed)
         every = [variants(name, knobs if name == workflow else {}) for name in ("solo", *syllabus.workflows)]
-        shown = [lessons(played, train[:WORDS], task, *seeds) for played in every]
+        some = train[: min(WORDS, recipe.episodes)]
+        shown = [lessons(played, some, task, *seeds) for played in every]
     return courses, [call for conversations in shown for calls in conversations for call in calls]
 
 
