@@ -51,7 +51,7 @@ class Recipe:
     kv_heads: int = 2
     mlp: int = 384
     init: float = 0.02
-    vocab: int = 1_024
+    vocab: int = 1_536
     apart: bool = False
     steps: int = 300
     horizon: int = 500

@@ -39,13 +39,13 @@ class Syllabus:
 
 
 READING = Recipe(
-    apart=True, init=0.06, copying=Copying(), horizon=900, warmup=20, alike=16, experts=Readers(),
+    vocab=1_024, apart=True, init=0.06, copying=Copying(), horizon=900, warmup=20, alike=16, experts=Readers(),
     then=Course(90, 91, 10, 1e-3, 1_500, Readers(noise=0.03, slip=0.6), alike=16),
 )  # fmt: skip
-PROGRAMMING = Recipe(steps=520, horizon=560, alike=16, experts=Programmers())
+PROGRAMMING = Recipe(vocab=1_024, steps=520, horizon=560, alike=16, experts=Programmers())
 SYLLABI = (
     Syllabus(
-        Arithmetic, Recipe(vocab=1_536),
+        Arithmetic, Recipe(),
         ("eval_opt", "voting", "orch_workers", "propose_review", "solve_verify", "debate", "mixture", "chain", "topology", "swarm"),
         together=True,
     ),
