@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from baselines.settings import Checkpointing, Device, Number, Plan, Tuning, literal, parse, plan
+from baselines.tiny.sizes import SIZES
 from baselines.types import Sampling
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.spec import share_knobs
@@ -36,7 +37,8 @@ class TrainArgs:
     Of policies: lr, betas, weight_decay, and of LoRA adapters alpha and dropout; of roles: temperature, max_tokens, top_p, top_k, stop,
     and the weights in their loss of kl (to the model it began as) and entropy."""
     model: str = "tiny"
-    """Hub name or local folder of a causal language model with a chat template; `tiny` is built and warm-started here."""
+    """Hub name or local folder of a causal language model with a chat template; `tiny` is built and warm-started here,
+    `tiny-0.3m` and `tiny-3m` with a third and three times its parameters."""
     lora_rank: int = 0
     """0 trains all weights, one full copy per policy; r > 0 trains a LoRA adapter of rank r per policy on one backbone."""
     reward: str = "team"
@@ -134,7 +136,7 @@ class TrainArgs:
     def learning_rate(self) -> float:
         if self.lr is not None:
             return self.lr
-        return 1.5e-4 if self.model == "tiny" else 2e-5 if self.lora_rank else 1e-6
+        return 1.5e-4 if self.model in SIZES else 2e-5 if self.lora_rank else 1e-6
 
     def plan(self, presets: Mapping[str, Any], by_role: Mapping[str, str], trained: Collection[str]) -> Plan:
         """The settings of every policy and role: those of `--per`, before `--lr`, `--temperature` and `--max-tokens` where they

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from baselines.args import TrainArgs
+from baselines.tiny.sizes import SIZES
 from llm_marl_envs.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
@@ -89,9 +90,11 @@ def evaluate(
     progress = _progress()
     named = args.model
     if is_run:  # the model that the run started from, whatever is played now
-        base = resolve_model(args.model, args.workflow, make_task(args.task, **args.knobs()[0]), args.seed, progress)
+        of_task, of_workflow, _ = args.knobs()
+        played = make_task(args.task, **of_task)
+        base = resolve_model(args.model, args.workflow, played, args.seed, progress, of_workflow)
         args = dataclasses.replace(args, model=base)
-    tokens = max_tokens or (args.max_tokens if is_run or named == "tiny" else 1024)
+    tokens = max_tokens or (args.max_tokens if is_run or named in SIZES else 1024)
     moved = (task or args.task, workflow or args.workflow) != (args.task, args.workflow)
     knobs = set if set is not None else () if moved else args.set
     per = () if moved else args.per

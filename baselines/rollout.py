@@ -7,8 +7,8 @@ Tools run in threads while the engine generates. Grading does so where it is wor
 has to say it. An episode is graded at once, in the loop; but when two in a row take longer than CHEAP_S (they wait for a
 sandbox or for Math-Verify; one alone may only have been held up by a busy machine), threads grade the next episodes, as many
 as make up for the shorter one's time at CHEAP_S each. So graders that are slow keep all of their processes busy, while the
-engine generates for the sessions that go on, and graders that are fast pay for no threads. Graded episodes are collected in
-the order in which they finished: nothing but the time depends on who graded what.
+engine generates for the sessions that go on, and graders that are fast pay for no threads. Graded episodes are collected in the order in which they finished: nothing but the
+time depends on who graded what. A program is graded once in a rollout for each problem that it answers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from itertools import islice
 from time import perf_counter
 from typing import Protocol, overload
 
+from baselines.grades import GradedOnce
 from baselines.policies import PolicyRouter
 from baselines.threads import Threads
 from baselines.types import Completion, Engine, Episode, Request, Sampling, Turn
@@ -207,7 +208,7 @@ def rollout(
     rested: dict[int, Start] = {}
     how = sampling if isinstance(sampling, Mapping) else dict.fromkeys(route.by_role, sampling)
     with closing(Threads(TOOLS_AT_ONCE)) as tools, closing(Threads(GRADERS)) as graders:
-        graded = _Graded(task, rule, on_done, graders)
+        graded = _Graded(GradedOnce(task), rule, on_done, graders)
         while True:
             for i, start in islice(queue, width - len(live)):
                 live.append((i, _Running(start, waves)))

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from types import MappingProxyType
+from typing import Any, overload
 
 import torch
 
@@ -28,7 +29,8 @@ from baselines.methods import Method, make_method
 from baselines.policies import Policies, PolicyRouter, load_config, load_tokenizer, stop_ids
 from baselines.progress import Progress
 from baselines.rollout import Start, rollout
-from baselines.tiny.warm_start import Recipe, tiny_model
+from baselines.tiny.sizes import SIZES
+from baselines.tiny.warm_start import tiny_model
 from baselines.types import Episode, Player, Sampling
 from llm_marl_envs.errors import ConfigError, UnknownName
 from llm_marl_envs.protocol import Workflow
@@ -37,7 +39,6 @@ from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits
 from llm_marl_envs.spec import EnvSpec, check_tools, make_task, make_workflow
 from llm_marl_envs.task import Problem, Task
-from llm_marl_envs.tasks.arithmetic import Arithmetic
 
 PLAYERS = "players.json"
 
@@ -83,7 +84,8 @@ class Team:
 
     @cached_property
     def path(self) -> str:
-        return resolve_model(self.args.model, self.args.workflow, self.task, self.args.seed, self.progress)
+        knobs = self.args.knobs()[1]
+        return resolve_model(self.args.model, self.args.workflow, self.task, self.args.seed, self.progress, knobs)
 
     @cached_property
     def dtype(self) -> torch.dtype:
@@ -256,9 +258,17 @@ def with_validation(
     return [problem for problem in train if problem.question.id not in taken], chosen
 
 
-def resolve_model(model: str, workflow: str, task: Task, seed: int, progress: Progress) -> str:
-    """A path or hub name; `tiny` becomes the folder of the warm-started model, made now if it is not cached."""
-    if model != "tiny":
+def resolve_model(
+    model: str,
+    workflow: str,
+    task: Task,
+    seed: int,
+    progress: Progress,
+    knobs: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
+    """A path or hub name; `tiny` (or another of `SIZES`) becomes the folder of the model that was warm-started for this task and
+    workflow with its knobs, made now if it is not cached."""
+    if model not in SIZES:
         return model
-    lessons = task if isinstance(task, Arithmetic) else Arithmetic()
-    return str(tiny_model(workflow, lessons, Recipe(seed=seed), progress=progress.warm_start))
+    made = progress.warm_start
+    return str(tiny_model(workflow, task, progress=made, knobs=knobs, size=model, seed=seed))

@@ -14,6 +14,7 @@ GRID = [
     *(("search_answer", {"turns": turns, "every_turn": e}) for turns in (1, 4) for e in (False, True)),
     *(("search_answer", {"unparseable": u, "abstain": a, "tag": t}) for u, a, t in [("retry", True, "think"), ("stop", False, "reason")]),
     ("search_answer", {"given": ("one passage", "another")}),
+    ("search_answer", {"style": "short", "abstain": True, "turns": 2}),
     *(("route_search", {"turns": turns, "missing": m}) for turns in (1, 4) for m in ("yes", "no")),
     *(("rewrite_rerank_answer", {"queries": q, "keep": k}) for q, k in [(1, 1), (3, 3), (5, 10)]),
     *(("solve_verify", {"loops": loops, "missing": m}) for loops in (1, 2, 4) for m in ("approve", "reject")),

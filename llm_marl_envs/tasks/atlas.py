@@ -10,15 +10,15 @@ from itertools import islice
 from random import Random
 from typing import ClassVar
 
-from llm_marl_envs.errors import UnknownName
+from llm_marl_envs.errors import ToolFailed, UnknownName
 from llm_marl_envs.grading.spans import Gold, Paragraph, grade_span
 from llm_marl_envs.reading import normalize
 from llm_marl_envs.seeds import seed_of
-from llm_marl_envs.task import ANY, LENGTH, MANY, WHERE, Problem, Question, Score, Tool
+from llm_marl_envs.task import ANY, LENGTH, MANY, WHERE, Problem, Question, Score, Tool, ToolResult
 from llm_marl_envs.tasks.families.procedural import SPLITS, split_by
 from llm_marl_envs.tasks.families.retrieval_qa import ANSWER_FORMAT
-from llm_marl_envs.tools.corpora.atlas import SEED, SIZE, atlas_index
-from llm_marl_envs.tools.corpora.encyclopaedia import SMALLEST, World, world_of
+from llm_marl_envs.tools.corpora.atlas import SEED, SIZE, atlas_index, indexes_of
+from llm_marl_envs.tools.corpora.encyclopaedia import SMALLEST, Version, World, world_of
 from llm_marl_envs.tools.corpora.encyclopaedia_facts import OF, RELATIONS, Relation
 from llm_marl_envs.tools.index import Passage
 from llm_marl_envs.tools.search import search_tool, search_tools
@@ -55,6 +55,11 @@ class Atlas:
     answer, and none holds both the answer and what the question starts from. A question's own content decides its split.
     seed: of the world and the questions. retriever: a server that searches in place of the built-in one. context: the
     articles needed are materials, among `distractors` others. Answers are graded by exact match.
+
+    worlds: above 1, each split has so many worlds of its own, with the same names and facts drawn anew, which questions take
+    in turn; each question is searched in its own world. What is learned in training is then how to look up, not what is where.
+    one_hop: the share of questions of one hop, as long as there are some of each kind (None: every number of hops is drawn as
+    often). plain: one wording for each kind of fact, no years, nothing beside the point, and bridges alone: for small models.
     """
 
     seed: int = field(default=SEED, metadata=ANY)
@@ -67,6 +72,9 @@ class Atlas:
     context: bool = False
     distractors: int = field(default=8, metadata=LENGTH)
     retriever: str | None = field(default=None, metadata=WHERE)
+    worlds: int = field(default=1, metadata=LENGTH)
+    one_hop: float | None = None
+    plain: bool = False
 
     offers: ClassVar[tuple[str, ...]] = ("search",)  # known without the index
 
@@ -75,20 +83,54 @@ class Atlas:
             raise ValueError(f"hops go from 1 to {MOST_HOPS}; got {self.min_hops} to {self.max_hops}")
         if self.size < SMALLEST or min(self.train_size, self.test_size, self.top_k) < 1 or self.distractors < 0:
             raise ValueError(f"size starts at {SMALLEST}, the splits' sizes and top_k at 1, distractors at 0")
+        if self.worlds < 1 or ((self.worlds > 1 or self.plain) and self.retriever):
+            raise ValueError(
+                f"worlds starts at 1; a retriever serves one world, in the usual wording; got worlds={self.worlds}, "
+                f"plain={self.plain}, retriever={self.retriever!r}"
+            )
+        if self.one_hop is not None and not (0 <= self.one_hop <= 1 and self.min_hops == 1 < self.max_hops):
+            raise ValueError(
+                f"one_hop is a share of questions from 0 to 1, among others of more hops (min_hops=1, max_hops at least 2); "
+                f"got {self.one_hop} with {self.min_hops} to {self.max_hops} hops"
+            )
 
     @property
     def tools(self) -> Mapping[str, Tool]:
         if self.retriever is not None:
             return search_tools(corpus=None, retriever=self.retriever, top_k=self.top_k)
-        return {"search": search_tool(atlas_index(self.seed, self.size), self.top_k)}
+        if self.worlds == 1:
+            return {"search": search_tool(atlas_index(self.seed, self.size, self.plain), self.top_k)}
+        indexes = indexes_of(self.seed, self.size, self.plain)
+
+        def search(query: str, *, question: Question) -> ToolResult | str:
+            """Passages for a query, from the question's own world."""
+            return search_tool(indexes(self._version(question)), self.top_k)(query)
+
+        return {"search": search}
+
+    def _version(self, question: Question) -> Version:
+        """The world that a question is about. Raises ToolFailed for a question that is not of this task."""
+        match question.id.split("/"):
+            case ["atlas", split, seed, world, _] if split in SPLITS and seed == str(self.seed):
+                if world.isdecimal() and int(world) < self.worlds:
+                    return split, int(world)
+        raise ToolFailed(
+            f"no question {question.id!r} in this task, so it is not known in which of its worlds to search"
+        )
 
     @property
     def splits(self) -> tuple[str, ...]:
         return tuple(SPLITS)
 
     def corpus(self) -> tuple[Passage, ...]:
-        """Every article of the encyclopaedia."""
-        return world_of(self.seed, self.size).articles
+        """Every article of the encyclopaedia, or of all its worlds."""
+        splits = SPLITS if self.worlds > 1 else ("train",)
+        return tuple(article for split in splits for world in self.worlds_of(split) for article in world.articles)
+
+    def worlds_of(self, split: str) -> list[World]:
+        """The worlds that a split's questions are about."""
+        versions: list[Version | None] = [(split, k) for k in range(self.worlds)] if self.worlds > 1 else [None]
+        return [world_of(self.seed, self.size, version, self.plain) for version in versions]
 
     def problems(self, split: str) -> Sequence[Problem]:
         if split not in SPLITS:
@@ -112,16 +154,27 @@ class Riddle:
 
 @functools.lru_cache(maxsize=16)
 def _problems(task: Atlas, split: str) -> tuple[Problem, ...]:
-    world = world_of(task.seed, task.size)
     size = task.train_size if split == "train" else task.test_size
     problems = []
-    for i, riddle in enumerate(islice(_riddles(task, split), size)):
-        id = f"atlas/{split}/{task.seed}/{i}"
+    for i, (k, world, riddle) in enumerate(islice(_in_turn(task, split), size)):
+        id = "/".join(("atlas", split, str(task.seed), *([str(k)] if task.worlds > 1 else []), str(i)))
         supporting = tuple(_paragraph(world, place) for place in riddle.places)
         given = _materials(world, riddle, task.distractors, Random(seed_of("materials", id))) if task.context else ()
         gold = AtlasGold(riddle.answers, supporting, len(supporting), riddle.form)
         problems.append(Problem(Question(id, riddle.text, "qa", ANSWER_FORMAT, given), gold))
     return tuple(problems)
+
+
+def _in_turn(task: Atlas, split: str) -> Iterator[tuple[int, World, Riddle]]:
+    """A riddle of each world in turn, as long as there are new ones."""
+    live = [(k, world, _riddles(task, split, k, world)) for k, world in enumerate(task.worlds_of(split))]
+    while live:
+        still = []
+        for k, world, riddles in live:
+            if (riddle := next(riddles, None)) is not None:
+                still.append((k, world, riddles))
+                yield k, world, riddle
+        live = still
 
 
 def _materials(world: World, riddle: Riddle, distractors: int, rng: Random) -> tuple[str, ...]:
@@ -139,16 +192,21 @@ def _paragraph(world: World, place: int) -> Paragraph:
     return Paragraph(world.articles[place].title, world.articles[place].text)
 
 
-def _riddles(task: Atlas, split: str) -> Iterator[Riddle]:
-    """Distinct riddles of a split, in the seed's order, as long as drawing finds new ones."""
-    world = world_of(task.seed, task.size)
-    rng = Random(seed_of("atlas", split, task.seed, task.size, task.min_hops, task.max_hops))
+def _riddles(task: Atlas, split: str, number: int, world: World) -> Iterator[Riddle]:
+    """Distinct riddles of a split about one of its worlds, in the seed's order, as long as drawing finds new ones."""
+    named = ("atlas", split, task.seed, task.size, task.min_hops, task.max_hops)
+    mixed = (task.worlds > 1, task.plain, task.one_hop) != (False, False, None)
+    rng = Random(seed_of(*named, *((number, task.plain, task.one_hop) if mixed else ())))
     seen: set[tuple[str, ...]] = set()
-    draw = _Draw(world, rng, lambda key: key not in seen and split_of(key) == split)
-    in_vain = 0
+    draw = _Draw(world, rng, lambda key: key not in seen and split_of(key) == split, task.plain)
+    hops = in_vain = 0
     while in_vain < FRUITLESS_DRAWS:
+        if task.one_hop is None:
+            hops = rng.randint(task.min_hops, task.max_hops)
+        elif in_vain == 0:  # drawn for a riddle, not for an attempt: attempts at one hop succeed more often
+            hops = 1 if rng.random() < task.one_hop else rng.randint(2, task.max_hops)
         in_vain += 1
-        if riddle := draw.riddle(rng.randint(task.min_hops, task.max_hops)):
+        if riddle := draw.riddle(hops):
             seen.add(riddle.key)
             in_vain = 0
             yield riddle
@@ -169,19 +227,27 @@ class _Chain:
 
 
 @functools.cache
-def _paths() -> dict[int, tuple[tuple[Relation, ...], ...]]:
+def _paths(plain: bool) -> dict[int, tuple[tuple[Relation, ...], ...]]:
     """All sequences of relations that fit one another, by their length."""
-    paths: dict[int, tuple[tuple[Relation, ...], ...]] = {1: tuple((relation,) for relation in RELATIONS)}
+    told = (relation for relation in RELATIONS if not (plain and relation.of_year))
+    paths: dict[int, tuple[tuple[Relation, ...], ...]] = {1: tuple((relation,) for relation in told)}
     for hops in range(2, MOST_HOPS + 1):
-        paths[hops] = tuple((*path, r) for path in paths[hops - 1] if path[-1].noun for r in OF[path[-1].object])
+        paths[hops] = tuple(
+            (*path, r)
+            for path in paths[hops - 1]
+            if path[-1].noun
+            for r in OF[path[-1].object]
+            if not (plain and r.of_year)
+        )
     return paths
 
 
 class _Draw:
-    """Draws riddles about a world; `wanted` says of which keys."""
+    """Draws riddles about a world; `wanted` says of which keys. plain: bridges alone, each in one wording."""
 
-    def __init__(self, world: World, rng: Random, wanted: Callable[[tuple[str, ...]], bool]):
-        self._world, self._rng, self._wanted = world, rng, wanted
+    def __init__(self, world: World, rng: Random, wanted: Callable[[tuple[str, ...]], bool], plain: bool):
+        self._world, self._rng, self._wanted, self._plain = world, rng, wanted, plain
+        self._paths = _paths(plain)
         self._of_kind = {kind: world.of_kind(kind) for kind in OF}
         self._texts = [f" {normalize(f'{article.title}: {article.text}')} " for article in world.articles]
         self._places: dict[str, set[int]] = defaultdict(set)  # word -> articles that have it
@@ -191,14 +257,15 @@ class _Draw:
 
     def riddle(self, hops: int) -> Riddle | None:
         """A riddle that rests on `hops` articles; None if what was drawn makes no good one."""
-        form = self._rng.choice(("bridge", "bridge", "compare", "same")) if hops > 1 else "bridge"
+        some = hops > 1 and not self._plain
+        form = self._rng.choice(("bridge", "bridge", "compare", "same")) if some else "bridge"
         return self._bridge(hops) if form == "bridge" else self._two(hops, form)
 
     def _bridge(self, hops: int) -> Riddle | None:
-        chain = self._chain(self._rng.choice(_paths()[hops]))
+        chain = self._chain(self._rng.choice(self._paths[hops]))
         if chain is None or not self._wanted(key := ("bridge", self._content(chain))):
             return None
-        text = self._rng.choice(chain.relations[-1].ask).format(x=self._noun(chain))
+        text = self._worded(chain.relations[-1].ask).format(x=self._noun(chain))
         answers = self._answers(chain.end)
         holding = self._holding(answers)
         short = hops > 1 and holding & self._holding((self._world.entities[chain.places[0]].name,))
@@ -209,8 +276,8 @@ class _Draw:
     def _two(self, hops: int, form: str) -> Riddle | None:
         """Compare the ends of two chains whose last relation is the same."""
         first = self._rng.randint(1, hops - 1)
-        path = self._rng.choice([p for p in _paths()[first] if _fits(p, form)])
-        paths = [p for p in _paths()[hops - first] if p[-1] is path[-1]]
+        path = self._rng.choice([p for p in self._paths[first] if _fits(p, form)])
+        paths = [p for p in self._paths[hops - first] if p[-1] is path[-1]]
         a = self._chain(path)
         if a is None or not paths:
             return None
@@ -251,8 +318,11 @@ class _Draw:
         """The last article's entity, in words that name only the first one's."""
         noun = str(self._world.entities[chain.places[0]])
         for relation in chain.relations[:-1]:
-            noun = self._rng.choice(relation.noun).replace("{x}", noun)
+            noun = self._worded(relation.noun).replace("{x}", noun)
         return noun
+
+    def _worded(self, wordings: Sequence[str]) -> str:
+        return wordings[0] if self._plain else self._rng.choice(wordings)
 
     def _answers(self, end: int | str) -> tuple[str, ...]:
         return self._world.entities[end].answers if isinstance(end, int) else (end,)
@@ -264,7 +334,7 @@ class _Draw:
 
 
 def _fits(path: tuple[Relation, ...], form: str) -> bool:
-    return bool(path[-1].same) if form == "same" else path[-1].name.endswith(".year")
+    return bool(path[-1].same) if form == "same" else path[-1].of_year
 
 
 def _holds(text: str, names: Sequence[str]) -> bool:

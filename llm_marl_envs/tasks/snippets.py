@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -13,7 +12,7 @@ import numpy as np
 
 from llm_marl_envs.errors import UnknownName
 from llm_marl_envs.seeds import seed_of
-from llm_marl_envs.task import ANY, CPU_S, MANY, Problem, Question, Score, Tool
+from llm_marl_envs.task import ANY, CPU_S, LENGTH, MANY, Problem, Question, Score, Tool
 from llm_marl_envs.tasks.families.code import ANSWER_FORMAT, Asserts, Checks, grade_program, telling, tools_of
 from llm_marl_envs.tasks.families.procedural import SPLITS, split_by
 
@@ -21,6 +20,20 @@ POOL = 40  # inputs from which a family's problems take their examples and tests
 HIDDEN = 10  # tests that the question does not show
 MOST_SHOWN = 8
 MOST_STEPS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Steps(Checks):
+    """Checks of a composition, with what it takes (a family's name) and the code of its steps, of which `program_of` makes a
+    program."""
+
+    takes: str = field(kw_only=True)
+    code: tuple[str, ...] = field(kw_only=True)
+
+
+def program_of(code: Sequence[str]) -> str:
+    """The program of a composition: one line for each of its steps."""
+    return "\n".join(("def solve(v):", *(f"    v = {line}" for line in code), "    return v"))
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,9 @@ class Snippets:
     hash decides its split, so splits are disjoint whatever the seed. Every question shows examples which no other function
     of the family (up to `steps` steps) agrees with unless it agrees with the hidden tests as well; so with
     `described=False`, which leaves the words out, the examples still tell what is asked.
+
+    examples: how many of them are shown at most (None: all); the others are graded all the same. Fewer make short prompts, for
+    small models.
     """
 
     steps: int = 2
@@ -40,10 +56,15 @@ class Snippets:
     test_size: int = field(default=100, metadata=MANY)
     seed: int = field(default=0, metadata=ANY)
     cpu_s: float = field(default=2.0, metadata=CPU_S)  # per program and test
+    examples: int | None = field(default=None, metadata=LENGTH)
 
     def __post_init__(self):
         if not 1 <= self.steps <= MOST_STEPS or min(self.train_size, self.test_size) < 1:
             raise ValueError(f"steps are 1 to {MOST_STEPS}, sizes start at 1; got {self}")
+        if self.examples is not None and not (self.described and self.examples >= 0):
+            raise ValueError(
+                f"examples starts at 0, and without described=True all must be shown, or they do not tell what is asked; got {self}"
+            )
 
     @property
     def tools(self) -> Mapping[str, Tool]:
@@ -64,11 +85,16 @@ class Snippets:
 
 @dataclass(frozen=True, slots=True)
 class Primitive:
-    """A primitive step: in words, and as a function. The last step of a composition may `end` it with another type."""
+    """A primitive step: in words, as a Python expression of `v`, and as the function that this is. The last step of a composition
+    may `end` it with another type."""
 
     words: str
-    does: Callable[[Any], Any]
+    code: str
     ends: bool = False
+    does: Callable[[Any], Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "does", eval(f"lambda v: {self.code}"))  # so that the two cannot differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,126 +107,122 @@ class Family:
 
 
 def _list_steps() -> Iterator[Primitive]:
-    yield Primitive("reverse the list", lambda v: v[::-1])
-    yield Primitive("sort the numbers from small to large", sorted)
-    yield Primitive("sort the numbers from large to small", lambda v: sorted(v, reverse=True))
-    yield Primitive("keep the even numbers", lambda v: [x for x in v if x % 2 == 0])
-    yield Primitive("keep the odd numbers", lambda v: [x for x in v if x % 2])
-    yield Primitive("keep the positive numbers", lambda v: [x for x in v if x > 0])
-    yield Primitive("keep every second number, beginning with the first", lambda v: v[::2])
-    yield Primitive("keep only the first of equal numbers", lambda v: list(dict.fromkeys(v)))
-    yield Primitive("square every number", lambda v: [x * x for x in v])
-    yield Primitive("negate every number", lambda v: [-x for x in v])
-    yield Primitive("replace every number by its distance from zero", lambda v: [abs(x) for x in v])
+    yield Primitive("reverse the list", "v[::-1]")
+    yield Primitive("sort the numbers from small to large", "sorted(v)")
+    yield Primitive("sort the numbers from large to small", "sorted(v, reverse=True)")
+    yield Primitive("keep the even numbers", "[x for x in v if x % 2 == 0]")
+    yield Primitive("keep the odd numbers", "[x for x in v if x % 2]")
+    yield Primitive("keep the positive numbers", "[x for x in v if x > 0]")
+    yield Primitive("keep every second number, beginning with the first", "v[::2]")
+    yield Primitive("keep only the first of equal numbers", "list(dict.fromkeys(v))")
+    yield Primitive("square every number", "[x * x for x in v]")
+    yield Primitive("negate every number", "[-x for x in v]")
+    yield Primitive("replace every number by its distance from zero", "[abs(x) for x in v]")
     yield Primitive(
-        "replace every number by the sum of it and all before it", lambda v: [sum(v[: i + 1]) for i in range(len(v))]
+        "replace every number by the sum of it and all before it", "[sum(v[: i + 1]) for i in range(len(v))]"
     )
     yield Primitive(
         "take the differences of neighbours (the later less the earlier)",
-        lambda v: [b - a for a, b in itertools.pairwise(v)],
+        "[b - a for a, b in zip(v, v[1:])]",
     )
-    yield Primitive("move the first number to the end", lambda v: v[1:] + v[:1])
+    yield Primitive("move the first number to the end", "v[1:] + v[:1]")
     for k in (1, 2, 3):
-        yield Primitive(f"drop the first {k} of the list", lambda v, k=k: v[k:])
-        yield Primitive(f"add {k} to every number", lambda v, k=k: [x + k for x in v])
+        yield Primitive(f"drop the first {k} of the list", f"v[{k}:]")
+        yield Primitive(f"add {k} to every number", f"[x + {k} for x in v]")
     for k in (2, 3):
-        yield Primitive(f"multiply every number by {k}", lambda v, k=k: [x * k for x in v])
-        yield Primitive(f"keep only the first {k} of the list", lambda v, k=k: v[:k])
-    yield Primitive("return the sum of the numbers (0 if there are none)", sum, ends=True)
-    yield Primitive("return how many numbers there are", len, ends=True)
-    yield Primitive("return the largest number (0 if there is none)", lambda v: max(v, default=0), ends=True)
-    yield Primitive("return the smallest number (0 if there is none)", lambda v: min(v, default=0), ends=True)
+        yield Primitive(f"multiply every number by {k}", f"[x * {k} for x in v]")
+        yield Primitive(f"keep only the first {k} of the list", f"v[:{k}]")
+    yield Primitive("return the sum of the numbers (0 if there are none)", "sum(v)", ends=True)
+    yield Primitive("return how many numbers there are", "len(v)", ends=True)
+    yield Primitive("return the largest number (0 if there is none)", "max(v, default=0)", ends=True)
+    yield Primitive("return the smallest number (0 if there is none)", "min(v, default=0)", ends=True)
 
 
 def _string_steps() -> Iterator[Primitive]:
-    yield Primitive("reverse the string", lambda v: v[::-1])
-    yield Primitive("make all letters large", str.upper)
-    yield Primitive("make all letters small", str.lower)
-    yield Primitive("swap large and small letters", str.swapcase)
+    yield Primitive("reverse the string", "v[::-1]")
+    yield Primitive("make all letters large", "v.upper()")
+    yield Primitive("make all letters small", "v.lower()")
+    yield Primitive("swap large and small letters", "v.swapcase()")
     yield Primitive(
-        "remove the vowels (a, e, i, o, u, large or small)", lambda v: "".join(c for c in v if c not in "aeiouAEIOU")
+        "remove the vowels (a, e, i, o, u, large or small)", "''.join(c for c in v if c not in 'aeiouAEIOU')"
     )
-    yield Primitive("keep only the letters", lambda v: "".join(c for c in v if c.isalpha()))
-    yield Primitive("keep only the digits", lambda v: "".join(c for c in v if c.isdigit()))
-    yield Primitive("write every character twice", lambda v: "".join(c * 2 for c in v))
-    yield Primitive("sort the characters by their code points", lambda v: "".join(sorted(v)))
-    yield Primitive("keep only the first of equal characters", lambda v: "".join(dict.fromkeys(v)))
-    yield Primitive("keep every second character, beginning with the first", lambda v: v[::2])
+    yield Primitive("keep only the letters", "''.join(c for c in v if c.isalpha())")
+    yield Primitive("keep only the digits", "''.join(c for c in v if c.isdigit())")
+    yield Primitive("write every character twice", "''.join(c * 2 for c in v)")
+    yield Primitive("sort the characters by their code points", "''.join(sorted(v))")
+    yield Primitive("keep only the first of equal characters", "''.join(dict.fromkeys(v))")
+    yield Primitive("keep every second character, beginning with the first", "v[::2]")
+    yield Primitive("put the words (separated by single spaces) in reverse order", "' '.join(v.split(' ')[::-1])")
     yield Primitive(
-        "put the words (separated by single spaces) in reverse order", lambda v: " ".join(v.split(" ")[::-1])
+        "reverse each word (words are separated by single spaces)", "' '.join(w[::-1] for w in v.split(' '))"
     )
-    yield Primitive(
-        "reverse each word (words are separated by single spaces)", lambda v: " ".join(w[::-1] for w in v.split(" "))
-    )
-    yield Primitive("replace spaces by hyphens", lambda v: v.replace(" ", "-"))
-    yield Primitive("move the first character to the end", lambda v: v[1:] + v[:1])
+    yield Primitive("replace spaces by hyphens", "v.replace(' ', '-')")
+    yield Primitive("move the first character to the end", "v[1:] + v[:1]")
     for k in (1, 2, 3):
-        yield Primitive(f"drop the first {k} of the string", lambda v, k=k: v[k:])
+        yield Primitive(f"drop the first {k} of the string", f"v[{k}:]")
     for k in (3, 5):
-        yield Primitive(f"keep only the first {k} of the string", lambda v, k=k: v[:k])
-    yield Primitive("return the length of the string", len, ends=True)
-    yield Primitive("return the number of spaces", lambda v: v.count(" "), ends=True)
+        yield Primitive(f"keep only the first {k} of the string", f"v[:{k}]")
+    yield Primitive("return the length of the string", "len(v)", ends=True)
+    yield Primitive("return the number of spaces", "v.count(' ')", ends=True)
     yield Primitive(
         "return the number of vowels (a, e, i, o, u, large or small)",
-        lambda v: sum(c in "aeiouAEIOU" for c in v),
+        "sum(c in 'aeiouAEIOU' for c in v)",
         ends=True,
     )
-    yield Primitive("return the sum of its digits", lambda v: sum(int(c) for c in v if c.isdigit()), ends=True)
+    yield Primitive("return the sum of its digits", "sum(int(c) for c in v if c.isdigit())", ends=True)
 
 
 def _number_steps() -> Iterator[Primitive]:
-    yield Primitive("negate it", lambda v: -v)
-    yield Primitive("take its distance from zero", abs)
-    yield Primitive("square it", lambda v: v * v)
-    yield Primitive(
-        "take the sum of its decimal digits (leaving out a minus sign)", lambda v: sum(map(int, str(abs(v))))
-    )
-    yield Primitive("take the number of its decimal digits (leaving out a minus sign)", lambda v: len(str(abs(v))))
-    yield Primitive("take its distance from zero with the decimal digits reversed", lambda v: int(str(abs(v))[::-1]))
-    yield Primitive("take its largest decimal digit", lambda v: int(max(str(abs(v)))))
-    yield Primitive("if it is odd, add 1", lambda v: v + v % 2)
-    yield Primitive("if it is even, halve it", lambda v: v if v % 2 else v // 2)
-    yield Primitive("if it is below 0, take 0", lambda v: max(v, 0))
+    yield Primitive("negate it", "-v")
+    yield Primitive("take its distance from zero", "abs(v)")
+    yield Primitive("square it", "v * v")
+    yield Primitive("take the sum of its decimal digits (leaving out a minus sign)", "sum(map(int, str(abs(v))))")
+    yield Primitive("take the number of its decimal digits (leaving out a minus sign)", "len(str(abs(v)))")
+    yield Primitive("take its distance from zero with the decimal digits reversed", "int(str(abs(v))[::-1])")
+    yield Primitive("take its largest decimal digit", "int(max(str(abs(v))))")
+    yield Primitive("if it is odd, add 1", "v + v % 2")
+    yield Primitive("if it is even, halve it", "v if v % 2 else v // 2")
+    yield Primitive("if it is below 0, take 0", "max(v, 0)")
     for k in (1, 3, 10):
-        yield Primitive(f"add {k}", lambda v, k=k: v + k)
-        yield Primitive(f"subtract it from {k}", lambda v, k=k: k - v)
+        yield Primitive(f"add {k}", f"v + {k}")
+        yield Primitive(f"subtract it from {k}", f"{k} - v")
     for k in (2, 3, 5):
-        yield Primitive(f"multiply it by {k}", lambda v, k=k: v * k)
-        yield Primitive(f"divide it by {k}, rounding down", lambda v, k=k: v // k)
+        yield Primitive(f"multiply it by {k}", f"v * {k}")
+        yield Primitive(f"divide it by {k}, rounding down", f"v // {k}")
     for k in (4, 7):
-        yield Primitive(f"take the remainder of dividing it by {k} (from 0 to {k - 1})", lambda v, k=k: v % k)
+        yield Primitive(f"take the remainder of dividing it by {k} (from 0 to {k - 1})", f"v % {k}")
     yield Primitive(
-        "return it as a string of binary digits (with a minus sign if it is below 0)", lambda v: f"{v:b}", ends=True
+        "return it as a string of binary digits (with a minus sign if it is below 0)", "f'{v:b}'", ends=True
     )
 
 
 def _dict_steps() -> Iterator[Primitive]:
-    yield Primitive("make the keys upper case", lambda v: {k.upper(): x for k, x in v.items()})
-    yield Primitive("reverse each key", lambda v: {k[::-1]: x for k, x in v.items()})
-    yield Primitive("negate the values", lambda v: {k: -x for k, x in v.items()})
-    yield Primitive("square the values", lambda v: {k: x * x for k, x in v.items()})
-    yield Primitive("add to each value the length of its key", lambda v: {k: x + len(k) for k, x in v.items()})
-    yield Primitive("keep the entries with even values", lambda v: {k: x for k, x in v.items() if x % 2 == 0})
-    yield Primitive("keep the entries with positive values", lambda v: {k: x for k, x in v.items() if x > 0})
+    yield Primitive("make the keys upper case", "{k.upper(): x for k, x in v.items()}")
+    yield Primitive("reverse each key", "{k[::-1]: x for k, x in v.items()}")
+    yield Primitive("negate the values", "{k: -x for k, x in v.items()}")
+    yield Primitive("square the values", "{k: x * x for k, x in v.items()}")
+    yield Primitive("add to each value the length of its key", "{k: x + len(k) for k, x in v.items()}")
+    yield Primitive("keep the entries with even values", "{k: x for k, x in v.items() if x % 2 == 0}")
+    yield Primitive("keep the entries with positive values", "{k: x for k, x in v.items() if x > 0}")
     yield Primitive(
-        "keep the entries whose keys contain an 'a' or 'A'", lambda v: {k: x for k, x in v.items() if "a" in k.lower()}
+        "keep the entries whose keys contain an 'a' or 'A'", "{k: x for k, x in v.items() if 'a' in k.lower()}"
     )
     for n in (2, 3):
         yield Primitive(
-            f"keep the entries with keys longer than {n}", lambda v, n=n: {k: x for k, x in v.items() if len(k) > n}
+            f"keep the entries with keys longer than {n}", f"{{k: x for k, x in v.items() if len(k) > {n}}}"
         )
     for n in (1, 2, 5):
-        yield Primitive(f"add {n} to each value", lambda v, n=n: {k: x + n for k, x in v.items()})
+        yield Primitive(f"add {n} to each value", f"{{k: x + {n} for k, x in v.items()}}")
     for n in (2, 3):
-        yield Primitive(f"multiply each value by {n}", lambda v, n=n: {k: x * n for k, x in v.items()})
-    yield Primitive("return the sum of the values", lambda v: sum(v.values()), ends=True)
-    yield Primitive("return the number of entries", len, ends=True)
-    yield Primitive("return the list of the keys, sorted by their code points", sorted, ends=True)
-    yield Primitive("return the list of the values from small to large", lambda v: sorted(v.values()), ends=True)
-    yield Primitive("return the largest value (0 if there is none)", lambda v: max(v.values(), default=0), ends=True)
+        yield Primitive(f"multiply each value by {n}", f"{{k: x * {n} for k, x in v.items()}}")
+    yield Primitive("return the sum of the values", "sum(v.values())", ends=True)
+    yield Primitive("return the number of entries", "len(v)", ends=True)
+    yield Primitive("return the list of the keys, sorted by their code points", "sorted(v)", ends=True)
+    yield Primitive("return the list of the values from small to large", "sorted(v.values())", ends=True)
+    yield Primitive("return the largest value (0 if there is none)", "max(v.values(), default=0)", ends=True)
     yield Primitive(
         "return the keys joined by commas, those of larger values first, keys of equal values by their code points",
-        lambda v: ",".join(sorted(v, key=lambda k: (-v[k], k))),
+        "','.join(sorted(v, key=lambda k: (-v[k], k)))",
         ends=True,
     )
 
@@ -305,9 +327,7 @@ def _problems(task: Snippets, split: str) -> tuple[Problem, ...]:
             tests = [
                 [f"assert solve({v!r}) == {apply(steps, v)!r}" for v in (inputs[name][c] for c in cs)] for cs in chosen
             ]
-            made.append(
-                _problem(task, f"snippets/{split}/{task.seed}/{len(made)}", families()[name].takes, steps, *tests)
-            )
+            made.append(_problem(task, f"snippets/{split}/{task.seed}/{len(made)}", name, steps, *tests))
     return tuple(made)
 
 
@@ -343,11 +363,15 @@ def _choose(table: np.ndarray, row: int, rng: Random) -> tuple[list[int], list[i
 
 
 def _problem(
-    task: Snippets, id: str, takes: str, steps: Sequence[Primitive], shown: Sequence[str], hidden: Sequence[str]
+    task: Snippets, id: str, name: str, steps: Sequence[Primitive], chosen: Sequence[str], hidden: Sequence[str]
 ) -> Problem:
     words = "; then ".join(step.words for step in steps)
     what = f"It must do this: {words}." if task.described else "Find out from the examples what it must return."
-    examples = "\n".join(shown)
-    text = f"Write a Python function solve(value). Its value is {takes}. {what}\nExamples:\n```python\n{examples}\n```"
-    graded = Asserts("\n".join((*shown, *hidden)))
-    return Problem(Question(id, text, "code", ANSWER_FORMAT), Checks((graded,), tuple(telling(test) for test in shown)))
+    text = f"Write a Python function solve(value). Its value is {families()[name].takes}. {what}"
+    if shown := chosen[: task.examples]:
+        examples = "\n".join(shown)
+        text += f"\nExamples:\n```python\n{examples}\n```"
+    graded = (Asserts("\n".join((*chosen, *hidden))),)
+    code = tuple(step.code for step in steps)
+    gold = Steps(graded, tuple(telling(test) for test in shown), takes=name, code=code)
+    return Problem(Question(id, text, "code", ANSWER_FORMAT), gold)

@@ -14,11 +14,12 @@ pytest.importorskip("torch")
 from separate_runs import SERVER, begin_tiny, make_tiny
 
 from baselines.tiny import warm_start
-from baselines.tiny.experts import Experts, column_sum
+from baselines.tiny.experts.arithmetic import Adders, column_sum
+from baselines.tiny.syllabus import SYLLABI
 from baselines.tiny.warm_start import Recipe, play_experts, tiny_model
 from llm_marl_envs import make_task, make_workflow
 
-PERFECT = Experts(forget=0, forget_after_wrong=0, forget_after_right=0, invent=0, stray=0, miss=0, overrule=0)
+PERFECT = Adders(forget=0, forget_after_wrong=0, forget_after_right=0, invent=0, stray=0, miss=0, overrule=0)
 QUICK = Recipe(hidden=32, layers=1, heads=2, kv_heads=1, mlp=32, steps=2, batch=4, episodes=20)
 
 
@@ -46,14 +47,15 @@ def test_honest_column_sums_are_right():
         assert task.grade(problem, column_sum(numbers)).value == 1.0
 
 
-@pytest.mark.parametrize("workflow", ["solo", "eval_opt", "voting", "orch_workers"])
+@pytest.mark.parametrize("workflow", ["solo", *SYLLABI[0].workflows])
 def test_perfect_experts_solve_everything(workflow):
     task = make_task("arithmetic")
     recipe = replace(QUICK, experts=PERFECT)
+    team = make_workflow(workflow)
     for operators in ("+", "+-*"):
         task = make_task("arithmetic", operators=operators)
         problem = task.problems("train")[0]
-        calls = play_experts(make_workflow(workflow), [problem], task, recipe)
+        calls = play_experts(team, [problem], task, recipe)
         assert any(task.grade(problem, reply).value == 1.0 for _, reply in calls)
         if workflow == "eval_opt":
             assert calls[-1][1] == "\\boxed{Correct}"

@@ -20,6 +20,7 @@ from code_programs import (
 )
 
 from llm_marl_envs import make_task
+from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.tasks import snippets
 from llm_marl_envs.testing import check_task
 
@@ -112,3 +113,41 @@ def test_snippets_are_a_pure_function_of_their_knobs():
     assert [p.question.text for p in longer[:50]] == here
     with pytest.raises(ValueError, match="steps are 1 to 3"):
         snippets.Snippets(steps=4)
+
+
+@pytest.mark.parametrize("examples", [0, 1, 2, 8])
+def test_fewer_examples_are_shown_and_all_are_graded(examples):
+    for whole, problem in zip(
+        *(make_task("snippets", train_size=12, examples=n).problems("train") for n in (None, examples)), strict=True
+    ):
+        assert problem.gold.graded == whole.gold.graded
+        assert problem.gold.shown == whole.gold.shown[:examples]
+        assert problem.question.text.count("assert solve(") == min(examples, len(whole.gold.shown))
+        assert whole.question.text.startswith(problem.question.text.removesuffix("\n```"))
+        assert ("Examples" in problem.question.text) is (examples > 0)
+    task = make_task("snippets", train_size=12, examples=examples)
+    shown = min(examples, len(whole.gold.shown))
+    said = (
+        f"{shown} of {shown} examples pass." if examples else "The problem statement shows no example that can be run."
+    )
+    assert task.tools["run_examples"](fenced(program_of(whole)), question=problem.question).text == said
+
+
+def test_examples_that_cannot_be():
+    for knobs in (
+        {"examples": 2, "described": False},
+        {"examples": 0, "described": False},
+        {"examples": -1},
+        {"examples": 101},
+    ):
+        with pytest.raises(ConfigError, match="snippets does not accept"):
+            make_task("snippets", **knobs)
+
+
+def test_the_code_of_the_steps_passes():
+    task = make_task("snippets", train_size=8)
+    for problem in task.problems("train"):
+        program = snippets.program_of(problem.gold.code)
+        assert len(program.splitlines()) == 2 + len(problem.gold.code)
+        assert task.grade(problem, fenced(program)).value == 1.0
+        assert snippets.families()[problem.gold.takes].takes in problem.question.text

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from llm_marl_envs import Ask, Claim, Malformed, Session, Status, UseTool, make_workflow
+from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.reading import final_answer, passages_in, tagged, verdict_in
 from llm_marl_envs.session import Limits, Play
 from llm_marl_envs.task import Question
@@ -54,6 +55,19 @@ def test_the_searcher_searches_until_it_stops_and_the_generator_answers():
         Claim("generator_0", SAID),
     ]
     assert (session.status, session.answer) == (Status.FINISHED, SAID)
+
+
+def test_short_prompts_leave_out_how_to_reply():
+    session = played("search_answer", FIRST, AUSTEN, STOP, ANSWER, style="short", abstain=True)
+    asked = f"Question: {QUESTION.text}\nSearch or stop."
+    assert prompts(session, "searcher_0") == [asked, AUSTEN]
+    passages = f"[1] {EMMA}\n[2] {OSLO}"
+    declining = " If the passages do not suffice, answer unknown."
+    assert prompts(session, "generator_0") == [f"Question: {QUESTION.text}\n{passages}\nAnswer.{declining}"]
+    plain = played("search_answer", FIRST, AUSTEN, STOP, ANSWER, style="short")
+    assert prompts(plain, "generator_0") == [f"Question: {QUESTION.text}\n{passages}\nAnswer."]
+    with pytest.raises(ConfigError, match="style is 'full' or 'short'; got 'long'"):
+        make_workflow("search_answer", style="long")
 
 
 def test_the_generator_sees_question_and_passages_and_nothing_of_the_searchers():

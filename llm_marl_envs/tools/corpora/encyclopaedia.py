@@ -63,19 +63,29 @@ class World:
         return [i for i, entity in enumerate(self.entities) if entity.kind == kind]
 
 
+Version = tuple[str, int]  # names a drawing of a world's facts
+
+
 @functools.lru_cache(maxsize=8)
-def world_of(seed: int, size: int) -> World:
-    """The world of a seed with about `size` articles."""
+def world_of(seed: int, size: int, version: Version | None = None, plain: bool = False) -> World:
+    """The world of a seed with about `size` articles.
+
+    version: the same names, with facts drawn anew for each version: what is learned about one does not help in another, except
+    how to read. plain: one wording for each kind of fact, no years, and nothing beside the point.
+    """
     rng = Random(seed_of("encyclopaedia", seed, size))
     entities = tuple(_entities(rng, {kind: max(3, size * share // 100) for kind, share in SHARES.items()}))
+    words = _words(rng, entities)
+    if version is not None:
+        rng = Random(seed_of("facts", seed, size, *version))
     world = World(entities, {}, ())
-    facts = _facts(rng, world)
-    world = World(entities, facts, ())
+    world = World(entities, _facts(rng, world, words), ())
+    id = "/".join(map(str, ("atlas", seed, *(version or ()))))
     articles = tuple(
-        Passage(f"atlas/{seed}/{place}", entity.name, _article(rng, world, place))
+        Passage(f"{id}/{place}", entity.name, _article(rng, world, place, plain))
         for place, entity in enumerate(entities)
     )
-    return World(entities, facts, articles)
+    return World(entities, world.facts, articles)
 
 
 class _Names:
@@ -169,18 +179,23 @@ def _entities(rng: Random, counts: Mapping[str, int]) -> Iterator[Entity]:
         yield from (plain(kind, name) for name in drawn(kind, "title"))
 
 
-def _facts(rng: Random, world: World) -> dict[tuple[int, str], int | str]:
-    places = {kind: world.of_kind(kind) for kind in SHARES}
+def _words(rng: Random, entities: tuple[Entity, ...]) -> dict[str, list[str]]:
+    """What facts lead to beside entities, in names that no entity has."""
     names = _Names(rng)
-    taken = all(names.take(entity.name) for entity in world.entities)
+    taken = all(names.take(entity.name) for entity in entities)
     assert taken, "names are unique"
-    few = max(3, len(places["country"]) // 3)  # countries share currencies and languages, rivers seas and mountains
-    words = {
+    countries = sum(entity.kind == "country" for entity in entities)
+    few = max(3, countries // 3)  # countries share currencies and languages, rivers seas and mountains
+    return {
         "currency": [names.word(2).lower() for _ in range(2 * few)],
         "language": [names.word(2) + "ish" for _ in range(few)],
         "sea": [f"Sea of {names.word(2)}" for _ in range(few)],
         "range": [f"{names.word(2)} Mountains" for _ in range(few)],
     }
+
+
+def _facts(rng: Random, world: World, words: Mapping[str, list[str]]) -> dict[tuple[int, str], int | str]:
+    places = {kind: world.of_kind(kind) for kind in SHARES}
     born = {place: rng.randrange(1800, 1960) for place in places["person"]}
     facts: dict[tuple[int, str], int | str] = {}
     for place, entity in enumerate(world.entities):
@@ -210,22 +225,23 @@ def _facts(rng: Random, world: World) -> dict[tuple[int, str], int | str]:
     return facts
 
 
-def _article(rng: Random, world: World, place: int) -> str:
+def _article(rng: Random, world: World, place: int, plain: bool) -> str:
     """Two to five sentences: what it is, its facts in some order, and perhaps something that no question asks for."""
     entity = world.entities[place]
     it = ("She" if entity.she else "He") if entity.kind == "person" else "It"
     told = []
     for relation in OF[entity.kind]:
-        if (value := world.facts.get((place, relation.name))) is not None:
+        if (value := world.facts.get((place, relation.name))) is not None and not (plain and relation.of_year):
             name = str(world.entities[value]).removeprefix("the ") if isinstance(value, int) else value
-            told.append(rng.choice(relation.tell).replace("{o}", name))
+            told.append((relation.tell[0] if plain else rng.choice(relation.tell)).replace("{o}", name))
     rng.shuffle(told)
-    if len(told) < 4 and rng.random() < 0.6:
+    if not plain and len(told) < 4 and rng.random() < 0.6:
         told.insert(
             rng.randrange(len(told) + 1), rng.choice(BESIDES[entity.kind]).replace("{n}", str(rng.randrange(40, 900)))
         )
     named = str(entity)
-    sentences = [f"{named[0].upper()}{named[1:]} is {rng.choice(IS[entity.kind])}."]
+    what = IS[entity.kind][0] if plain else rng.choice(IS[entity.kind])
+    sentences = [f"{named[0].upper()}{named[1:]} is {what}."]
     return " ".join(
         sentences + [sentence.replace("{x}'s", "Her" if it == "She" else "His").replace("{x}", it) for sentence in told]
     )

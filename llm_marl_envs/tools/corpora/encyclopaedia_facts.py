@@ -24,6 +24,10 @@ class Relation:
     noun: tuple[str, ...] = ()
     same: str = ""
 
+    @property
+    def of_year(self) -> bool:
+        return self.name.endswith(".year")
+
 
 def _made(kind: str, by: str, verb: str, house: str, made: str) -> tuple[Relation, ...]:
     """The relations of a work: who made it, which company published it, and when."""
