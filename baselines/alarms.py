@@ -53,12 +53,11 @@ def captured(trains: Sequence[Line], by_role: Mapping[str, str]) -> Iterator[Ala
     """A role captures a policy that it shares: it has most of the gradient, and another role begins to reply as it does, in
     length, or in ways that cannot be read (shared-policy capture, arXiv 2605.24202). A large share alone is no alarm: it is what
     a role with long replies has in a run that goes well."""
+    first, last = trains[:1], trains[-WINDOW:]
     for policy, roles in _sharing(by_role):
-        lines = [line for line in trains if sum(line.get(f"grad_share/{role}", 0.0) for role in roles) > 0]
-        if len(lines) < WINDOW + 1:
+        shares = _shares(trains, policy, roles)
+        if len(trains) <= WINDOW or not shares:
             continue
-        first, last = lines[: max(1, min(WINDOW, len(lines) - WINDOW))], lines[-WINDOW:]
-        shares = {role: _share(last, role, roles) for role in roles}
         strong = max(shares, key=shares.__getitem__)
         for role in roles:
             if role == strong or shares[strong] < DOMINANT:
@@ -68,7 +67,7 @@ def captured(trains: Sequence[Line], by_role: Mapping[str, str]) -> Iterator[Ala
                 yield Alarm(
                     trains[-1]["step"], "capture", role,
                     f"{strong} is capturing the policy {policy!r}: it has {shares[strong]:.0%} of the squared gradient norm, and "
-                    f"{how}. Try a policy of its own for each role (method isolated), or --set normalise=sequences.",
+                    f"{how}. Try a lower learning rate, --set normalise=sequences, or a policy of its own for each role (method isolated).",
                 )  # fmt: skip
 
 
@@ -154,12 +153,18 @@ def _sharing(by_role: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
             yield policy, roles
 
 
-def _share(lines: Sequence[Line], role: str, roles: Sequence[str]) -> float:
-    """A role's mean share among those of its policy."""
-    return fmean(
-        line.get(f"grad_share/{role}", 0.0) / sum(line.get(f"grad_share/{other}", 0.0) for other in roles)
-        for line in lines
-    )
+def _shares(trains: Sequence[Line], policy: str, roles: Sequence[str]) -> dict[str, float]:
+    """Each role's share of the policy's squared gradient, summed over the last steps that had one: if the first step ruins a
+    policy, and no later one has a gradient, it is the first that counts."""
+    sums = dict.fromkeys(roles, 0.0)
+    moved = [line for line in trains if any(line.get(f"grad_share/{role}") for role in roles)]
+    for line in moved[-2 * WINDOW :]:
+        of_policy = sum(line.get(f"grad_share/{role}", 0.0) for role in roles)
+        square = (line.get(f"grad_norm/{policy}") or 0.0) ** 2
+        for role in roles:
+            sums[role] += square * line.get(f"grad_share/{role}", 0.0) / of_policy
+    total = sum(sums.values())
+    return {role: square / total for role, square in sums.items()} if total else {}
 
 
 def _norm(line: Line, policy: str, role: str, roles: Sequence[str]) -> float | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
-from baselines.types import Credit, Episode, Signal
+from baselines.types import Credit, Episode, Sample, Signal
 
 NO_SIGNAL = 1e-9  # an advantage below is that of equal rewards, rounded
 
@@ -48,6 +48,17 @@ def diagnose(episodes: Sequence[Episode], credit: Credit) -> dict[str, float]:
     if silent:
         found["zero_variance"] = fmean(group for groups in silent.values() for group in groups)
     return found
+
+
+def trained_tokens(samples: Sequence[Sample]) -> int:
+    """The tokens that have credit, or are imitated."""
+    return sum(span.end - span.start for sample in samples for span in sample.spans)
+
+
+def speed(figures: Mapping[str, float], play_s: float, learn_s: float) -> dict[str, float]:
+    """Seconds of a step, and tokens per second generated and trained."""
+    played, learned = figures["sampled_tokens"] / play_s, figures["trained_tokens"] / learn_s
+    return {"play_s": play_s, "learn_s": learn_s, "play_tokens_s": played, "learn_tokens_s": learned}
 
 
 def _compared(episodes: Sequence[Episode], credit: Credit) -> Iterator[tuple[tuple[str, object], float]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -19,7 +19,7 @@ from baselines.alarms import new_alarms
 from baselines.args import TrainArgs
 from baselines.batch import to_samples
 from baselines.budgets import TokenBudget
-from baselines.diagnostics import diagnose
+from baselines.diagnostics import diagnose, speed, trained_tokens
 from baselines.evaluate import traces_of
 from baselines.held_out import peak
 from baselines.learner import Learner
@@ -27,7 +27,7 @@ from baselines.progress import Progress
 from baselines.rollout import groups
 from baselines.runlog import RunLog
 from baselines.team import Team
-from baselines.types import Episode, Sample
+from baselines.types import Episode
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Status
 from llm_marl_envs.stats.figures import team_figures
@@ -73,7 +73,7 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
             figures = _describe(episodes, usable) | {"samples": samples, "trained_tokens": trained_tokens(taught)}
             figures |= diagnose(usable, credit)
             _log(team, log, {"step": step + 1, "kind": "train", **figures, **stats}, progress)
-            log.timing({"step": step + 1, **_speed(figures, played - began, time.perf_counter() - played)})
+            log.timing({"step": step + 1, **speed(figures, played - began, time.perf_counter() - played)})
             progress.step(step + 1, figures | stats)
             last, stop = step + 1 == steps, stop_asked()
             if args.trace_every and ((step + 1) % args.trace_every == 0 or last):
@@ -114,16 +114,6 @@ def _describe(episodes: Sequence[Episode], usable: Sequence[Episode]) -> dict[st
         "episodes": len(episodes),
         "sampled_tokens": sampled,
     }
-
-
-def trained_tokens(samples: Sequence[Sample]) -> int:
-    """The tokens that have credit, or are imitated."""
-    return sum(span.end - span.start for sample in samples for span in sample.spans)
-
-
-def _speed(figures: Mapping[str, Any], play_s: float, learn_s: float) -> dict[str, float]:
-    played, learned = figures["sampled_tokens"] / play_s, figures["trained_tokens"] / learn_s
-    return {"play_s": play_s, "learn_s": learn_s, "play_tokens_s": played, "learn_tokens_s": learned}
 
 
 def _log(team: Team, log: RunLog, line: dict[str, Any], progress: Progress) -> None:

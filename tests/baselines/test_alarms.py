@@ -45,6 +45,11 @@ def grown(low: float, high: float, start: int = 10, end: int = 30) -> Callable[[
 
 
 OWN_NORMS = {"grad_norm__shared": None, "grad_norm__generator": 0.5, "grad_norm__evaluator": 0.5}
+RUINED: dict[str, Value] = {
+    "grad_share__generator": lambda i: 0.98 if i == 0 else 0.0,
+    "grad_share__evaluator": lambda i: 0.02 if i == 0 else 0.0,
+    "reply_tokens__evaluator": lambda i: 3.0 if i == 0 else 31.0,
+}
 CAPTURE, GRADIENT, SIGNAL, STALE = "capture", "gradient", "no signal", "stale"
 
 
@@ -65,6 +70,13 @@ CAPTURE, GRADIENT, SIGNAL, STALE = "capture", "gradient", "no signal", "stale"
         ({"malformed__evaluator": grown(0.6, 0.0)}, SHARED, []),
         # the weak role is the one with long replies: it becomes short
         ({"reply_tokens__evaluator": grown(300, 30)}, SHARED, [(CAPTURE, "evaluator")]),
+        # one step ruins the policy, and no later one has a gradient; a small gradient of the weak role afterwards is no excuse
+        ({**RUINED, "grad_norm__shared": lambda i: 0.5 if i == 0 else 0.0}, SHARED, [(CAPTURE, "evaluator")]),
+        (
+            {**RUINED, "grad_norm__shared": lambda i: 0.5 if i == 0 else 0.05, "grad_share__evaluator": lambda i: 0.02 if i == 0 else 1.0},
+            SHARED,
+            [(CAPTURE, "evaluator")],
+        ),
         # a role's gradient, whose policy is its own or shared
         ({**OWN_NORMS, "grad_norm__evaluator": grown(0.1, 0.6)}, ISOLATED, [(GRADIENT, "evaluator")]),
         ({**OWN_NORMS, "grad_norm__evaluator": grown(0.1, 0.3)}, ISOLATED, []),
