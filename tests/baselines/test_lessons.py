@@ -132,30 +132,42 @@ def test_a_task_without_lessons_is_refused_and_a_workflow_without_gets_others():
     )
 
 
-def test_one_start_for_all_that_is_to_be_compared(tmp_path):
+ATLAS = replace(
+    QUICK,
+    experts=Readers(),
+    apart=True,
+    copying=Copying(names=3, steps=2),
+    then=Course(2, 3, 1, 1e-3, 8, Readers(slip=1)),
+)
+
+
+def test_one_start_for_all_that_is_to_be_compared(tmp_path, monkeypatch):
+    untrained(monkeypatch)
     task = make_task("atlas", **SMALL["atlas"], train_size=40)
-    recipe = replace(
-        QUICK,
-        experts=Readers(),
-        apart=True,
-        copying=Copying(names=3, steps=2),
-        then=Course(2, 3, 1, 1e-3, 8, Readers(slip=1)),
-    )
 
     def made(workflow, **knobs):
-        return tiny_model(workflow, task, recipe, tmp_path, knobs=knobs)
+        return tiny_model(workflow, task, ATLAS, tmp_path, knobs=knobs)
 
     team = made("search_answer", style="short", turns=2)
     assert made("search_answer", style="short", turns=2, abstain=True, every_turn=True, unparseable="retry") == team
-    other = made("search_answer", turns=2)
+    other = made("search_answer")
     assert other != team, "it is asked in other words"
     with pytest.warns(
         UserWarning, match="no lessons for route_search on atlas: it starts from those for search_answer"
     ):
-        control = made("route_search")
-    assert made("solo") == control, "the single-agent control starts from the team's weights, and without a warning"
+        assert made("route_search") == other
+    assert made("solo") == other, "the single-agent control starts from the team's weights, and without a warning"
     with pytest.raises(ConfigError, match="none for SVAMP"):
-        tiny_model("solo", make_task("svamp"), recipe, tmp_path)
+        tiny_model("solo", make_task("svamp"), ATLAS, tmp_path)
+
+
+def test_copying_lessons_and_mistakes_are_taught_one_after_the_other(tmp_path):
+    """Two steps of each; copying may end earlier, when its loss is low enough."""
+    task, steps = make_task("atlas", **SMALL["atlas"], train_size=40), []
+    for until in (0.0, 100.0):
+        recipe = replace(ATLAS, copying=replace(ATLAS.copying, until=until))
+        tiny_model("search_answer", task, recipe, tmp_path, lambda step, of, loss: steps.append((step, of)))
+    assert steps == [(1, 2), (2, 2), (1, 2), (2, 2), (1, 2), (2, 2), (1, 2), (1, 2), (2, 2), (1, 2), (2, 2)]
 
 
 # Lessons as tokens.
@@ -219,18 +231,22 @@ def test_sizes(name, least, most):
     assert TrainArgs(model=name).learning_rate == 1.5e-4
 
 
+def untrained(monkeypatch):
+    """Models are only noted: their folders hold their recipes' width."""
+
+    def note(recipe, words, courses, folder, progress):
+        (folder / "config.json").write_text(str(recipe.hidden))
+
+    monkeypatch.setattr("baselines.tiny.warm_start._train", note)
+
+
 def test_a_size_is_a_model_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "baselines.tiny.warm_start._train",
-        lambda recipe, *rest: (rest[2] / "config.json").write_text(str(recipe.hidden)),
-    )
+    untrained(monkeypatch)
+    monkeypatch.setattr("baselines.tiny.warm_start._played", lambda *_: ([], []))
     task = make_task("arithmetic")
     made = {size: tiny_model("eval_opt", task, cache=tmp_path, size=size) for size in SIZES}
-    assert {size: (path / "config.json").read_text() for size, path in made.items()} == {
-        "tiny-0.3m": "80",
-        "tiny": "128",
-        "tiny-3m": "192",
-    }
+    widths = {size: (path / "config.json").read_text() for size, path in made.items()}
+    assert widths == {"tiny-0.3m": "80", "tiny": "128", "tiny-3m": "192"}
     assert tiny_model("eval_opt", task, cache=tmp_path, seed=1) not in made.values()
 
 
