@@ -15,6 +15,9 @@ from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.spec import share_knobs
 
 
+SAMPLED = Sampling(0.7, 40)  # in training, where neither a person nor the method says otherwise
+
+
 @dataclass(frozen=True)
 class TrainArgs:
     """Train a team of language models. The defaults train the embedded tiny model on a laptop in about a minute.
@@ -50,10 +53,10 @@ class TrainArgs:
     """Problems per step."""
     samples: int = 8
     """Episodes per problem: the group that advantages are relative to."""
-    temperature: float = 0.7
-    """Sampling temperature in training. Evaluation is greedy."""
-    max_tokens: int = 40
-    """Maximum number of new tokens per reply. Raise it for real models."""
+    temperature: float | None = None
+    """Sampling temperature in training; by default the method's, or 0.7. Evaluation is greedy."""
+    max_tokens: int | None = None
+    """Maximum number of new tokens per reply; by default the method's, or 40. Raise it for real models."""
     thinking: bool = False
     """Have models think whose chat template can switch it on (`enable_thinking`). Thinking counts as tokens, not as answer."""
     system: str = ""
@@ -120,11 +123,11 @@ class TrainArgs:
             "threads",
         )
         for name in positive:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} starts at 1; got {getattr(self, name)}")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} starts at 1; got {value}")
         if (self.validation_problems or 0) < 0:
             raise ConfigError(f"--validation-problems starts at 0; got {self.validation_problems}")
-        if self.temperature <= 0:
+        if self.temperature is not None and self.temperature <= 0:
             raise ConfigError(f"--temperature in training must be above 0 (sampling explores); got {self.temperature}")
 
     @property
@@ -140,15 +143,12 @@ class TrainArgs:
 
     def plan(self, presets: Mapping[str, Any], by_role: Mapping[str, str], trained: Collection[str]) -> Plan:
         """The settings of every policy and role: those of `--per`, before `--lr`, `--temperature` and `--max-tokens` where they
-        differ from their defaults, before a method's `presets`, before these defaults."""
-        given = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        changed = {k: v for k, v in given.items() if v != getattr(TrainArgs, k)}
-        if self.lr is not None:
-            changed["lr"] = self.lr
+        are given, before a method's `presets`, before the defaults."""
+        named = {"lr": self.lr, "temperature": self.temperature, "max_tokens": self.max_tokens}
         return plan(
-            changed | parse(self.per), presets,
-            by_role=by_role, trained=trained, tuning=Tuning(self.learning_rate),
-            sampling=Sampling(self.temperature, self.max_tokens), adapters=self.lora_rank > 0,
+            {k: v for k, v in named.items() if v is not None} | parse(self.per), presets,
+            by_role=by_role, trained=trained, tuning=Tuning(self.learning_rate), sampling=SAMPLED,
+            adapters=self.lora_rank > 0,
         )  # fmt: skip
 
     def knobs(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
