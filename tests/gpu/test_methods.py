@@ -68,6 +68,8 @@ def test_a_method(name, method, device, ceilings, report, request, tmp_path, mon
     knobs = ("turns=2",) if method == "dac" else ("rounds=4",)
     if small and name != "tiny":
         knobs += ("answers=2",) if method == "dac" else ("candidates=2",)
+    if method == "tracer" and name != "tiny":
+        knobs += ("gates=uniform",)  # a gate may learn to skip every review, and an adapter needs two steps to change whole
     args = settings(
         model, name, device, tmp_path / "run", method=method, workflow=WORKFLOWS[method], set=knobs,
         reward="team", lora_rank=0 if name == "tiny" else 16, max_tokens=8, **sizes,
@@ -88,7 +90,7 @@ def test_a_method(name, method, device, ceilings, report, request, tmp_path, mon
     steps = [line for line in read_lines(args.out / "metrics.jsonl") if line["kind"] == "train"]
     assert len(steps) == STEPS
     assert all(math.isfinite(v) for line in steps for v in line.values() if isinstance(v, (int, float)))
-    least = 1 if method == "tracer" else STEPS // 2  # gates begin at 1/2, and may learn to skip every review
+    least = 1 if (method, name) == ("tracer", "tiny") else 2
     for policy in policies.names:
         assert sum(line[f"grad_norm/{policy}"] > 0 for line in steps) >= least, policy
         assert sum(line[f"skipped_updates/{policy}"] for line in steps) == 0
@@ -105,7 +107,7 @@ def test_a_method(name, method, device, ceilings, report, request, tmp_path, mon
     else:
         decided = [line["decisions/gates"] for line in steps]
         assert all(decided)
-        assert any(key.startswith("current refresh") for key in steps[-1])
+        assert name != "tiny" or any(key.startswith("current refresh") for key in steps[-1])
     run = f"{name} {method} {'LoRA' if args.lora_rank else 'full'}"
     report.add(run, "generation", record.sampled / record.generate_s, "sampled tokens/s")
     report.add(run, "training", record.trained / record.update_s, "tokens/s, prompts counted and padding not")
