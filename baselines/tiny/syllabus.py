@@ -39,7 +39,7 @@ class Syllabus:
 
 
 READING = Recipe(
-    vocab=1_024, apart=True, init=0.06, copying=Copying(), horizon=900, warmup=20, alike=16, experts=Readers(),
+    vocab=1_024, apart=True, init=0.06, copying=Copying(), steps=600, horizon=900, warmup=20, alike=16, experts=Readers(),
     then=Course(90, 91, 10, 1e-3, 1_500, Readers(noise=0.03, slip=0.6), alike=16),
 )  # fmt: skip
 PROGRAMMING = Recipe(vocab=1_024, steps=520, horizon=560, alike=16, experts=Programmers())

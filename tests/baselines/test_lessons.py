@@ -14,7 +14,7 @@ import torch
 from baselines.args import TrainArgs
 from baselines.chat import Chat
 from baselines.progress import Progress
-from baselines.team import resolve_model
+from baselines.team import Team, resolve_model
 from baselines.tiny import syllabus
 from baselines.tiny.experts.arithmetic import Adders
 from baselines.tiny.experts.atlas import Readers
@@ -257,3 +257,20 @@ def test_the_table_is_whole():
             make_workflow(workflow)
         assert found.recipe.steps <= found.recipe.horizon
     assert set(syllabus.ASKED) <= {w for s in SYLLABI for w in s.workflows}
+
+
+# What comes of it.
+
+STARTS = [
+    ("arithmetic", "eval_opt", (), 40),
+    ("atlas", "search_answer", ("max_hops=2", "one_hop=0.4", "worlds=100", "size=100", "plain=True", "top_k=1", "turns=2", "style=short"), 16),
+    ("snippets", "solo", ("examples=1", "train_size=5000", "test_size=5000"), 64),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "workflow", "knobs", "tokens"), STARTS, ids=[row[0] for row in STARTS])
+def test_teams_start_where_there_is_something_to_learn(task, workflow, knobs, tokens):
+    """With the settings of docs/tiny.md; minutes, unless the model is cached."""
+    args = TrainArgs(task=task, workflow=workflow, set=knobs, method="prompted", max_tokens=tokens, eval_problems=200)
+    assert 0.25 <= Team(args, Progress(quiet=True)).evaluate().record()["accuracy"] <= 0.65
