@@ -21,6 +21,7 @@ SILENT = 0.9  # of groups
 FALL = 0.05  # of accuracy
 ROUNDING = 1e-4  # between the log-probs of engine and learner where both compute in float32
 STALE = 5.0  # times the gap of the first step, when both had the weights that they began with
+DECLINED = 0.2  # more of the answers than there is reason for
 FOREIGN = 0.1  # nats a token: more than rounding to bfloat16 makes
 
 
@@ -132,6 +133,21 @@ def stale(trains: Sequence[Line], by_role: Mapping[str, str]) -> Iterator[Alarm]
             )  # fmt: skip
 
 
+def declines(trains: Sequence[Line], by_role: Mapping[str, str]) -> Iterator[Alarm]:
+    """A generator that may abstain does so far more often than its evidence is insufficient (the figures of method dac): it is on its
+    way to declining everything, from where no gradient leads back."""
+    last = [line for line in trains[-WINDOW // 2 :] if "declined" in line and "stackelberg_alpha" in line]
+    if len(last) < WINDOW // 2:
+        return
+    declined, reason = (fmean(line[key] for line in last) for key in ("declined", "stackelberg_alpha"))
+    if declined >= reason + DECLINED:
+        yield Alarm(
+            trains[-1]["step"], "abstention", "generator",
+            f"the generator declines {declined:.0%} of its prompts, and in only {reason:.0%} the evidence is insufficient: it is collapsing "
+            "into abstention. Start from a generator that answers better or a searcher that finds more, or try a lower --temperature.",
+        )  # fmt: skip
+
+
 def falls(evals: Sequence[Line]) -> Iterator[Alarm]:
     """The terminal cliff: accuracy is more than 5 points below its peak, and the paired interval excludes 0."""
     best, fall = peak(evals), cliff(evals)
@@ -143,7 +159,13 @@ def falls(evals: Sequence[Line]) -> Iterator[Alarm]:
         )  # fmt: skip
 
 
-OF_STEPS: Sequence[Callable[[Sequence[Line], Mapping[str, str]], Iterator[Alarm]]] = (captured, grows, silent, stale)
+OF_STEPS: Sequence[Callable[[Sequence[Line], Mapping[str, str]], Iterator[Alarm]]] = (
+    captured,
+    grows,
+    silent,
+    stale,
+    declines,
+)
 
 
 def _sharing(by_role: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:

@@ -96,6 +96,10 @@ CAPTURE, GRADIENT, SIGNAL, STALE = "capture", "gradient", "no signal", "stale"
         ({"logprob_gap__shared": lambda i: 0.008 if i == 0 else 0.06}, SHARED, [(STALE, "shared")]),
         ({"logprob_gap__shared": lambda i: 1e-7 if i == 0 else 3e-5}, SHARED, []),
         ({"logprob_gap__shared": lambda i: 0.01 if i == 20 else 2e-6}, SHARED, []),
+        # abstention: more than there is reason for; where evidence is mostly insufficient; a single step
+        ({"declined": grown(0.1, 0.8), "stackelberg_alpha": 0.35}, SHARED, [("abstention", "generator")]),
+        ({"declined": 0.7, "stackelberg_alpha": 0.65}, SHARED, []),
+        ({"declined": lambda i: 0.9 if i == 20 else 0.1, "stackelberg_alpha": 0.1}, SHARED, []),
     ],
 )  # fmt: skip
 def test_what_is_said_of_a_run(changed, by_role, expected):

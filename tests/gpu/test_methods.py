@@ -69,7 +69,9 @@ def test_a_method(name, method, device, ceilings, report, request, tmp_path, mon
     if small and name != "tiny":
         knobs += ("answers=2",) if method == "dac" else ("candidates=2",)
     if method == "tracer" and name != "tiny":
-        knobs += ("gates=uniform",)  # a gate may learn to skip every review, and an adapter needs two steps to change whole
+        knobs += (
+            "gates=uniform",
+        )  # a gate may learn to skip every review, and an adapter needs two steps to change whole
     args = settings(
         model, name, device, tmp_path / "run", method=method, workflow=WORKFLOWS[method], set=knobs,
         reward="team", lora_rank=0 if name == "tiny" else 16, max_tokens=8, **sizes,
