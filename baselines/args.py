@@ -14,7 +14,6 @@ from baselines.types import Sampling
 from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.spec import share_knobs
 
-
 SAMPLED = Sampling(0.7, 40)  # in training, where neither a person nor the method says otherwise
 
 
