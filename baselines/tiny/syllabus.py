@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -30,12 +30,19 @@ Calls = tuple[tuple[str, str], ...]  # (prompt, reply) after (prompt, reply): on
 class Syllabus:
     """A task, the recipe of its models, and the workflows that have lessons of their own; all others start from the first one's
     model, and so does `solo`: the single-agent control and the team begin with the same weights. together: the tokenizer knows the
-    prompts of all of them, so that a run of one can be evaluated in another; where prompts are many, it knows its own alone."""
+    prompts of all of them, so that a run of one can be evaluated in another; where prompts are many, it knows its own alone. steps: of
+    workflows in which fewer lessons are about the task itself than in most, so that they take more of them."""
 
     task: type[Task]
     recipe: Recipe
     workflows: tuple[str, ...]
     together: bool = False
+    steps: Mapping[str, int] = field(default_factory=dict)
+
+    def recipe_for(self, workflow: str) -> Recipe:
+        """Further steps are added before the rate has fallen as far as in the others."""
+        more = self.steps.get(workflow, self.recipe.steps) - self.recipe.steps
+        return replace(self.recipe, steps=self.recipe.steps + more, horizon=self.recipe.horizon + more)
 
 
 READING = Recipe(
@@ -47,7 +54,7 @@ SYLLABI = (
     Syllabus(
         Arithmetic, Recipe(),
         ("eval_opt", "voting", "orch_workers", "propose_review", "solve_verify", "debate", "mixture", "chain", "topology", "swarm"),
-        together=True,
+        together=True, steps={"propose_review": 550},
     ),
     Syllabus(Atlas, READING, ("search_answer", "rewrite_rerank_answer")),
     Syllabus(Snippets, PROGRAMMING, ("eval_opt", "voting", "orch_workers", "code_and_tests")),

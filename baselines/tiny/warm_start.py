@@ -63,8 +63,8 @@ def tiny_model(
     not `solo`.
     """
     syllabus = syllabus_of(task)
-    recipe = recipe or replace(syllabus.recipe, **SIZES[size], seed=seed)
     chosen = taught(syllabus, workflow)
+    recipe = recipe or replace(syllabus.recipe_for(chosen), **SIZES[size], seed=seed)
     if chosen != workflow != "solo":
         warnings.warn(
             f"the tiny model has no lessons for {workflow} on {type(task).__name__.lower()}: it starts from those for {chosen}",
