@@ -114,7 +114,7 @@ def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad
             temperature[row, here] = span.sampling.temperature or 1.0
             if span.sampling.truncates:
                 cuts, top_k[row, here], top_p[row, here] = True, span.sampling.top_k, span.sampling.top_p
-            weight[row, here] = 1 / total if normaliser == "tokens" else 1 / (total * (span.end - span.start))
+            weight[row, here] = token_weight(normaliser, total, span.end - span.start)
     arrays = ids, mask, segment, advantage, old, sampled, weight, values, returns, temperature
     tensors = (torch.from_numpy(array).to(device) for array in arrays)
     cut = Truncation(*(torch.from_numpy(array).to(device) for array in (top_k, top_p))) if cuts else None
@@ -122,25 +122,28 @@ def collate(samples: Sequence[Sample], normaliser: Normaliser, total: float, pad
     return Batch(*tensors, cut=cut, prompts=prompts, lengths=lengths)  # type: ignore[misc]
 
 
-def weights(samples: Sequence[Sample], normaliser: Normaliser) -> Iterator[tuple[Sample, Span, float]]:
-    """Every reply with tokens, and what each of its tokens weighs in the loss of these samples."""
-    replies = [(sample, span) for sample in samples for span in sample.spans if span.end > span.start]
-    tokens = sum(span.end - span.start for _, span in replies)
-    for sample, span in replies:
-        length = span.end - span.start
-        yield sample, span, 1 / tokens if normaliser == "tokens" else 1 / (len(replies) * length)
+def counted(samples: Sequence[Sample], normaliser: Normaliser) -> int:
+    """What the loss of these samples is averaged over: their sampled tokens, or their replies that have tokens."""
+    lengths = [span.end - span.start for sample in samples for span in sample.spans if span.end > span.start]
+    return sum(lengths) if normaliser == "tokens" else len(lengths)
+
+
+def token_weight(normaliser: Normaliser, total: float, length: int) -> float:
+    """What each token of a reply of this length weighs in a loss over `total` tokens, or replies."""
+    return 1 / total if normaliser == "tokens" else 1 / (total * length)
 
 
 def gradient_mass(samples: Sequence[Sample], normalisers: Mapping[str, Normaliser]) -> dict[str, float]:
     """`grad_mass/<role>`: of the sum over all trained tokens of |advantage| x weight in the loss. It is what a role's gradient
     would be if all tokens were equally hard to move; `grad_share` is what it is."""
     mass = dict.fromkeys(sorted({s.role for s in samples}), 0.0)
-    for policy in {s.policy for s in samples}:
-        for sample, span, weight in weights([s for s in samples if s.policy == policy], normalisers[policy]):
-            per_token = (
-                span.advantage if isinstance(span.advantage, tuple) else [span.advantage] * (span.end - span.start)
-            )
-            mass[sample.role] += weight * sum(map(abs, per_token))
+    totals = {p: counted([s for s in samples if s.policy == p], normalisers[p]) for p in {s.policy for s in samples}}
+    for sample in samples:
+        for span in sample.spans:
+            if length := span.end - span.start:
+                per_token = span.advantage if isinstance(span.advantage, tuple) else [span.advantage] * length
+                weight = token_weight(normalisers[sample.policy], totals[sample.policy], length)
+                mass[sample.role] += weight * sum(map(abs, per_token))
     total = sum(mass.values())
     return {f"grad_mass/{role}": part / total if total else 0.0 for role, part in mass.items()}
 
@@ -163,27 +166,32 @@ def packed(samples: Sequence[Sample], tokens: int) -> Iterator[list[int]]:
     replies = [length - len(prompt) for length, prompt in zip(lengths, prompts, strict=True)]
     alike = 2 * sum(map(len, set(prompts))) < sum(map(len, prompts))
     part: list[int] = []
+    distinct, start, reply, whole = set[tuple[int, ...]](), 0, 0, 0  # of the part: its prompts, and its longest
     for place in sorted(range(len(samples)), key=lambda i: (replies[i], len(prompts[i])) if alike else (lengths[i], 0)):
-        more = [*part, place]
-        cost = len(more) * max(lengths[i] for i in more)
-        if alike:
-            cost = min(
-                cost,
-                shared_tokens([len(prompts[i]) for i in more], [prompts[i] for i in more], [lengths[i] for i in more]),
-            )
+        distinct.add(prompts[place])
+        start, reply = max(start, len(prompts[place])), max(reply, replies[place])
+        whole = max(whole, lengths[place])
+        rows = len(part) + 1
+        cost = min(rows * whole, _shared(len(distinct), start, rows, reply)) if alike else rows * whole
         if part and cost > tokens:
             yield part
-            more = [place]
-        part = more
+            part, distinct = [], {prompts[place]}
+            start, reply, whole = len(prompts[place]), replies[place], lengths[place]
+        part.append(place)
     if part:
         yield part
 
 
-def shared_tokens(starts: Sequence[int], prompts: Sequence[tuple[int, ...]], lengths: Sequence[int]) -> int:
-    """Tokens, padding included, of a batch that reads each distinct prompt once, and then the replies: of each its prompt, where
-    that ends, and the length of the whole."""
-    replies = max(length - start for length, start in zip(lengths, starts, strict=True)) - 1
-    return len(set(prompts)) * max(starts) + len(starts) * replies
+def shared_tokens(prompts: Sequence[tuple[int, ...]], lengths: Sequence[int]) -> int:
+    """Tokens, padding included, of a batch that reads each distinct prompt once, and then the replies: of each its prompt and the
+    length of the whole."""
+    reply = max(length - len(prompt) for length, prompt in zip(lengths, prompts, strict=True))
+    return _shared(len(set(prompts)), max(map(len, prompts)), len(prompts), reply)
+
+
+def _shared(distinct: int, start: int, rows: int, reply: int) -> int:
+    """The last token of a reply is not read."""
+    return distinct * start + rows * (reply - 1)
 
 
 def _prompt(sample: Sample) -> tuple[int, ...]:

@@ -48,9 +48,7 @@ class Forward:
     def _pays(self, name: str, model: Any, batch: Batch) -> bool:
         """Whether prompts are read once: it saves enough, and the model allows it."""
         whole = batch.ids[:, 1:].numel()
-        if not self.shares or whole < WORTH * shared_tokens(
-            [len(p) for p in batch.prompts], batch.prompts, batch.lengths
-        ):
+        if not self.shares or whole < WORTH * shared_tokens(batch.prompts, batch.lengths):
             return False
         if name not in self._lends:
             self._lends[name] = self._can_lend(model)

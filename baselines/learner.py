@@ -29,6 +29,7 @@ from baselines.batch import (
     Normaliser,
     collate,
     conversations,
+    counted,
     entropies,
     gradient_mass,
     packed,
@@ -178,10 +179,7 @@ class Learner:
     def gradients(self, name: str, samples: Sequence[Sample]) -> dict[str, float]:
         """Accumulate the step's gradient into .grad, role by role. Returns loss, clip share, and the mean gap between the engine's
         log-probs and the learner's; and by role its squared norm, clip share, gap and KL."""
-        settings = self.settings[name]
-        tokens = sum(span.end - span.start for s in samples for span in s.spans)
-        replies = sum(span.end > span.start for s in samples for span in s.spans)
-        total = tokens if settings.normaliser == "tokens" else replies
+        total = counted(samples, self.settings[name].normaliser)
         by_role: dict[str, list[Sample]] = defaultdict(list)
         for sample in samples:
             if self._teaches(sample):
@@ -191,8 +189,8 @@ class Learner:
         before: list[Tensor] | None = None
         for role, chosen in by_role.items():
             with self.policies.learning():
-                for part in self._parts(name, chosen):
-                    sums[role] += self._backward(name, self._batch(name, part, total), self.terms.get(role, Terms()))
+                for _, batch in self._batches(name, chosen, total):
+                    sums[role] += self._backward(name, batch, self.terms.get(role, Terms()))
             squares[role] = _squared_distance(parameters, before)
             if len(by_role) > 1:
                 before = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
@@ -208,10 +206,10 @@ class Learner:
         held = bool(self.terms.get(sample.role))
         return any(span.teaches or (held and span.logprobs) for span in sample.spans)
 
-    def _parts(self, name: str, samples: Sequence[Sample]) -> Iterator[list[Sample]]:
-        """Micro-batches."""
+    def _batches(self, name: str, samples: Sequence[Sample], total: float = 1.0) -> Iterator[tuple[list[int], Batch]]:
+        """Micro-batches, each with its samples' places."""
         for places in packed(samples, self.settings[name].micro_tokens):
-            yield [samples[place] for place in places]
+            yield places, self._batch(name, [samples[place] for place in places], total)
 
     def _batch(self, name: str, samples: Sequence[Sample], total: float) -> Batch:
         return collate(samples, self.settings[name].normaliser, total, self.pad_id, self.policies.device)
@@ -227,9 +225,7 @@ class Learner:
         kl = torch.zeros(())
         if terms.kl:
             kl = torch.where(own, estimated_kl(logp, self._references(name, batch)), 0.0)
-            ratio = torch.where(
-                own, logp - batch.old, 0.0
-            ).exp()  # without it the gradient is not that of the divergence
+            ratio = torch.where(own, logp - batch.old, 0.0).exp()  # or the gradient is not the divergence's
             per_token, kl = per_token + terms.kl * ratio * kl, kl.detach()
         if terms.entropy:
             per_token = per_token - terms.entropy * torch.where(own, said[..., 1], 0.0)
@@ -261,10 +257,9 @@ class Learner:
         """The samples with the learner's present log-probs as the old ones, except on lessons."""
         made = list(samples)
         teaching = [i for i, s in enumerate(samples) if self._teaches(s)]
-        for places in packed([samples[i] for i in teaching], self.settings[name].micro_tokens):
-            part = [teaching[place] for place in places]
-            said, _ = self._forward(name, self._batch(name, [samples[i] for i in part], 1.0))
-            for i, row in zip(part, said[..., 0].tolist(), strict=True):
+        for places, batch in self._batches(name, [samples[i] for i in teaching]):
+            said, _ = self._forward(name, batch)
+            for i, row in zip((teaching[place] for place in places), said[..., 0].tolist(), strict=True):
                 spans = (
                     s._replace(old=tuple(row[s.start - 1 : s.end - 1])) if s.logprobs else s for s in samples[i].spans
                 )
@@ -286,8 +281,8 @@ class Learner:
         for name in self.policies.heads:
             mine = [(i, turns) for i, turns in conversations(episodes) if turns[0].policy == name]
             samples = [sample_of(turns, tuple(span_of(turn, 0.0) for turn in turns)) for _, turns in mine]
-            for places in packed(samples, self.settings[name].micro_tokens):
-                _, value = self._forward(name, self._batch(name, [samples[place] for place in places], 1.0))
+            for places, batch in self._batches(name, samples):
+                _, value = self._forward(name, batch)
                 assert value is not None
                 for place, row in zip(places, value.tolist(), strict=True):
                     i, turns = mine[place]

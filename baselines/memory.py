@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from baselines.output import LOGITS
+from baselines.policies import layers_of
 from baselines.settings import Checkpointing
 from llm_marl_envs.errors import ConfigError
 
@@ -43,7 +44,7 @@ class Shape:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config).to(dtype)
         own = config.get_text_config()
-        layers = _layers(model)
+        layers = layers_of(model)
         output = model.get_output_embeddings()
         linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not output]
         adapter = lora_rank * sum(m.in_features + m.out_features for m in linear)
@@ -55,12 +56,6 @@ class Shape:
             sum(p.numel() for p in model.parameters()), adapter, own.vocab_size,
             kept, edges + kept / max(1, len(layers)), keys,
         )  # fmt: skip
-
-
-def _layers(model: Any) -> list[torch.nn.Module]:
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    return [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
 
 
 def _counted(model: Any, vocabulary: int) -> tuple[float, int]:

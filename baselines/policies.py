@@ -242,12 +242,18 @@ def _master(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
     return master
 
 
+def layers_of(model: Any) -> list[Any]:
+    """The layers of a model that can be computed again in the backward pass."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    return [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+
+
 def _checkpointed(model: Any) -> list[nn.Module]:
     """The layers of a model that are computed again, once it is told so. Raises ConfigError if it has none."""
     from torch.utils.checkpoint import checkpoint
-    from transformers.modeling_layers import GradientCheckpointingLayer
 
-    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    layers = layers_of(model)
     if not layers:
         raise ConfigError(f"{type(model).__name__} has no layers that can be computed again: use --checkpointing off")
     again = functools.partial(checkpoint, use_reentrant=False)

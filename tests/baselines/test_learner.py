@@ -109,7 +109,7 @@ def test_a_prompt_in_common_counts_once():
     made = [Sample("p", "r", (*range(6), 50 + i, 60), (Span(6, 8, 1.0, ()),)) for i in range(4)]
     assert list(packed(made, 10)) == [[0, 1, 2, 3]]
     assert list(packed(made, 9)) == [[0, 1, 2], [3]]
-    assert shared_tokens([6] * 4, [tuple(range(6))] * 4, [8] * 4) == 10
+    assert shared_tokens([tuple(range(6))] * 4, [8] * 4) == 10
 
 
 def test_loss_is_the_sum_over_tokens_taken_by_hand(policies, model, samples):

@@ -64,6 +64,8 @@ def test_peak_memory(benchmark):
         peaks[how] = found.get(timeout=300)
         child.join()
     print(f"\npeak MiB of a gradient at V = {VOCABULARY:,}, {ROWS} x ({PROMPT} + {REPLY}) tokens: {peaks}")
+    assert peaks["ours"] <= peaks["all"] / 4
+    assert peaks["ours"] < peaks["sampled"]
     for how in ("sampled", "all"):
         benchmark.extra_info[how] = peaks["ours"] / peaks[how]
         print(f"ours / {how}: {peaks['ours'] / peaks[how]:.3f}")
