@@ -81,6 +81,18 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+@contextmanager
+def libraries_kept() -> Iterator[None]:
+    """Cyclic garbage collection inside leaves alone what is there now: going through torch's and transformers' million objects takes
+    half a second, and a training of a small model does so every few steps."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def forks(parent: Episode | Start, turn: int, samples: int, seed: int) -> list[Start]:
     """`samples` new futures of an episode, or of one that is not over, from just before its reply number `turn`; they form one
     group of their own."""

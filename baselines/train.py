@@ -24,7 +24,7 @@ from baselines.evaluate import traces_of
 from baselines.held_out import peak
 from baselines.learner import Learner
 from baselines.progress import Progress
-from baselines.rollout import groups
+from baselines.rollout import groups, libraries_kept
 from baselines.runlog import RunLog
 from baselines.team import Team
 from baselines.types import Episode
@@ -54,7 +54,8 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
     log = RunLog.start(args.out, stored, resume=args.resume)
     learner = Learner(team.policies, team.settings, team.method.loss, team.chat.pad_id, team.plan.terms)
     done = _restore(log, team, learner)
-    with progress.run(f"{args.method} {args.workflow} on {args.task}", steps, done), interruptible() as stop_asked:
+    name = f"{args.method} {args.workflow} on {args.task}"
+    with progress.run(name, steps, done), interruptible() as stop_asked, libraries_kept():
         if done == 0:
             for warning in team.method.warnings(_evaluate(team, log, 0, progress)):
                 progress.warn(warning)

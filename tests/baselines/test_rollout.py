@@ -11,7 +11,7 @@ import pytest
 from baselines.engines.scripted import Scripted
 from baselines.evaluate import evaluate, traces_of
 from baselines.policies import PolicyRouter
-from baselines.rollout import collector_paused, forced, forks, groups, rollout
+from baselines.rollout import collector_paused, forced, forks, groups, libraries_kept, rollout
 from baselines.types import Completion, Sampling
 from llm_marl_envs import Ask, Claim, EnvSpec, Limits, Roster, Score, Status, UseTool, make_task, make_workflow
 from llm_marl_envs.errors import ToolFailed
@@ -184,6 +184,21 @@ def test_the_collector_is_left_as_it_was():
             assert not gc.isenabled()
         assert gc.isenabled() is on
     gc.enable()
+
+
+def test_what_was_there_before_a_run_is_left_out_of_collections_until_it_ends():
+    assert gc.get_freeze_count() == 0
+    with libraries_kept():
+        assert gc.get_freeze_count() > 10_000
+    assert gc.get_freeze_count() == 0
+
+    def broken():
+        with libraries_kept():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken()
+    assert gc.get_freeze_count() == 0
 
 
 def run(starts, speaks=say, name: str = "eval_opt", **options):

@@ -2,7 +2,8 @@
 
 TRL's step is timed as it runs, ours between its steps, so that a busy machine slows both alike. The learning rate is next to
 nothing, so both sample from the same policy all the time. TRL computes every reply; once we do so too, for no advantage is 0, and
-once we skip what teaches nothing.
+otherwise we skip what teaches nothing: the more, the more alike the replies of a group are, so at two temperatures, 1 and what
+`llm-marl train` takes by default.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from baselines.batch import to_samples  # noqa: E402
 from baselines.learner import Learner  # noqa: E402
 from baselines.policies import load_tokenizer  # noqa: E402
 from baselines.progress import Progress  # noqa: E402
-from baselines.rollout import groups  # noqa: E402
+from baselines.rollout import groups, libraries_kept  # noqa: E402
 from baselines.team import Team  # noqa: E402
 
 PROBLEMS, SAMPLES, MOST, STEPS = 16, 8, 40, 6
@@ -34,11 +35,11 @@ THREADS = 1
 class Ours:
     """Steps of `shared` on `solo`."""
 
-    def __init__(self, folder, out, skips: bool):
+    def __init__(self, folder, out, skips: bool, temperature: float | None):
         self.skips = skips
         self.args = TrainArgs(
             workflow="solo", model=str(folder), lr=RATE, problems=PROBLEMS, samples=SAMPLES, max_tokens=MOST,
-            temperature=1.0, steps=100, schedule="constant", device="cpu", threads=THREADS, out=out,
+            temperature=temperature, steps=100, schedule="constant", device="cpu", threads=THREADS, out=out,
         )  # fmt: skip
         self.team = Team(self.args, Progress(quiet=True))
         self.learner = Learner(
@@ -64,7 +65,7 @@ class Ours:
         return played - began, done - played, sum(span.end - span.start for span in spans)
 
 
-def theirs(folder, out, reward, prompts, between) -> list[tuple[float, float, int]]:
+def theirs(folder, out, temperature: float, reward, prompts, between) -> list[tuple[float, float, int]]:
     """The same figures of TRL's steps; `between(step)` is called after each."""
     from datasets import Dataset
 
@@ -73,7 +74,7 @@ def theirs(folder, out, reward, prompts, between) -> list[tuple[float, float, in
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TRL's and transformers' own deprecations
         config = trl.GRPOConfig(
-            output_dir=str(out), use_cpu=True, report_to=[], bf16=False, beta=0.0, loss_type="bnpo", temperature=1.0,
+            output_dir=str(out), use_cpu=True, report_to=[], bf16=False, beta=0.0, loss_type="bnpo", temperature=temperature,
             num_generations=SAMPLES, per_device_train_batch_size=PROBLEMS * SAMPLES, max_completion_length=MOST,
             gradient_checkpointing=False, learning_rate=RATE, max_steps=STEPS, lr_scheduler_type="constant",
             logging_steps=1000, save_strategy="no", disable_tqdm=True, top_p=1.0, top_k=0, shuffle_dataset=False,
@@ -119,9 +120,12 @@ def folder():
     return resolve_model("tiny", "solo", make_task("arithmetic"), 0, Progress(quiet=True))
 
 
-@pytest.mark.parametrize("skips", [False, True], ids=["every advantage nonzero", "as run"])
-def test_a_step_against_trl(benchmark, folder, tmp_path, skips):
-    ours = Ours(folder, tmp_path / "ours", skips)
+CASES = {"every advantage nonzero": (False, 1.0), "as run, temperature 1": (True, 1.0), "as run": (True, None)}
+
+
+@pytest.mark.parametrize(("skips", "temperature"), CASES.values(), ids=CASES)
+def test_a_step_against_trl(benchmark, folder, tmp_path, skips, temperature):
+    ours = Ours(folder, tmp_path / "ours", skips, temperature)
     problems = ours.problems[: PROBLEMS * STEPS]
     gold = {p.question.text: p for p in problems}
 
@@ -132,7 +136,9 @@ def test_a_step_against_trl(benchmark, folder, tmp_path, skips):
 
     prompts = [f"{p.question.text}\n{p.question.answer_format}" for p in problems]
     mine: list[tuple[float, float, int]] = []
-    others = theirs(folder, tmp_path / "theirs", reward, prompts, lambda step: mine.append(ours.step(step)))
+    with libraries_kept():
+        drawn = next(iter(ours.team.plan.sampling.values())).temperature
+        others = theirs(folder, tmp_path / "theirs", drawn, reward, prompts, lambda step: mine.append(ours.step(step)))
     assert len(mine) == len(others) == STEPS
     assert (max(ours.skipped) > 0) is skips
     pairs = list(zip(mine[1:], others[1:], strict=True))  # the first of each warms up
