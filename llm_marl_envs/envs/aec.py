@@ -5,78 +5,36 @@ All of PettingZoo's bookkeeping sits in `_settle`; the protocol lives in `Sessio
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from pettingzoo import AECEnv
 
-from llm_marl_envs.envs.spaces import UnicodeText, chat_space
-from llm_marl_envs.errors import InvalidAction, SessionOver, UnknownName
-from llm_marl_envs.outcome import Outcome, outcome_of
-from llm_marl_envs.protocol import Ask, UseTool, Workflow
-from llm_marl_envs.rewards import Rule, reward_rule, rewards_of
-from llm_marl_envs.seeds import seed_of
-from llm_marl_envs.session import Limits, Message, Play, Session, Status
-from llm_marl_envs.spec import EnvSpec, check_tools
-from llm_marl_envs.task import Problem, Task
-from llm_marl_envs.terminal import printable
-from llm_marl_envs.tools.run import use_tool
-from llm_marl_envs.traces.text import transcript
-from llm_marl_envs.traces.trace import Trace
-
-Observation = dict[str, tuple[Message, ...]]
+from llm_marl_envs.envs.episodes import Episodes, Options, asked
+from llm_marl_envs.envs.spaces import Observation, UnicodeText, chat_space
+from llm_marl_envs.errors import InvalidAction, SessionOver
+from llm_marl_envs.protocol import Ask, Workflow
+from llm_marl_envs.session import Message, Session
+from llm_marl_envs.task import Task
 
 
-class WorkflowEnv(AECEnv[str, Observation, str]):
+class WorkflowEnv(Episodes, AECEnv[str, Observation, str]):
     """Plays a workflow on a task, one agent at a time.
 
     Observation: `{"messages": chat}` for the agent whose turn it is (the others see their last chat, or none). Action: a str.
     `infos[agent]` of the agent to act: `kind`, `choices`, `infoset`, `turn`; at the end, for all: `status`, `score`, `why`.
     Rewards come at the end, by the rule, to the agents still present; `outcome` also covers those that were stopped earlier.
-    `agents` holds the whole roster from the start: agents that will be spawned are silent until then, stopped ones leave at once.
+    `agents` holds the whole roster from the start: agents that will be spawned are silent until then, stopped ones leave at once
+    (`for_learners`: at the end, so that they get their rewards, and an episode that is drawn again has them).
     Agents of one wave act one after the other on prompts that were fixed before any of them spoke.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        workflow: Workflow,
-        *,
-        split: str | None = None,
-        reward: str | Rule = "team",
-        limits: Limits = Limits(),
-        render_mode: str | None = None,
-        spec: EnvSpec | None = None,
-    ):
-        super().__init__()
-        if render_mode not in (None, "ansi", "human"):
-            raise UnknownName("render mode", str(render_mode), ("ansi", "human"))
-        if split is None:
-            split = "train" if "train" in task.splits else task.splits[0]
-        if split not in task.splits:
-            raise UnknownName(f"split of {type(task).__name__}", split, task.splits)
-        check_tools(task, workflow)
-        self.task, self.workflow, self.split, self.limits = task, workflow, split, limits
-        self.env_spec = spec or EnvSpec.of(task, workflow)
-        self.rule = reward_rule(reward)
-        self.render_mode = render_mode
+    def __init__(self, task: Task, workflow: Workflow, **options: Unpack[Options]):
+        super().__init__(task, workflow, **options)
         self.metadata = {"name": self.env_spec.env_id, "render_modes": ["ansi", "human"], "is_parallelizable": False}
-        self.possible_agents = list(workflow.roster.names)
+        self.possible_agents = list(self.workflow.roster.names)
         self.agents: list[str] = []
         self.action_spaces = {agent: UnicodeText() for agent in self.possible_agents}
         self.observation_spaces = {agent: chat_space() for agent in self.possible_agents}  # type: ignore[assignment]
-        self.state_space = chat_space()
-        self.session: Session | None = None
-        self.problem: Problem | None = None
-        self.outcome: Outcome | None = None
-        self._problems: Sequence[Problem] | None = None
-        self._index: dict[str, int] | None = None
-        self._seed: int | None = None
-        self._episode = 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_problems": None, "_index": None}  # the task can load them again
 
     def observation_space(self, agent: str):
         return self.observation_spaces[agent]
@@ -85,20 +43,8 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         return self.action_spaces[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
-        """Start an episode. `options={"problem": id or index}` picks the problem; without it the seed does.
-
-        Without a seed, episodes continue the sequence of the last seed given (or of a random one, if none was given).
-        """
-        if seed is not None:
-            self._seed, self._episode = seed, 0
-        elif self._seed is None:
-            self._seed = secrets.randbits(63)
-        else:
-            self._episode += 1
-        episode = seed_of("episode", self._seed, self._episode)
-        self.problem = self._pick(options.get("problem") if options else None, episode)
-        self.session = Session(Play(self.workflow, self.problem.question, episode, self.limits))
-        self.outcome = None
+        """Start an episode: see `begin`."""
+        self.begin(seed, options)
         self.agents = self.possible_agents[:]
         self.rewards: dict[str, float] = dict.fromkeys(self.agents, 0.0)
         self._cumulative_rewards: dict[str, float] = self.rewards.copy()
@@ -106,7 +52,7 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
         self.truncations: dict[str, bool] = self.terminations.copy()
         self.infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
         self._chats: dict[str, tuple[Message, ...]] = {}
-        self._terminated = self._shown = 0
+        self._terminated = 0
         self._wave = -1
         self._skip_agent_selection = None
         self.agent_selection = self.agents[0]
@@ -157,93 +103,52 @@ class WorkflowEnv(AECEnv[str, Observation, str]):
     def observe(self, agent: str) -> Observation:
         return {"messages": self._chats.get(agent, ())}
 
-    def state(self) -> Observation:  # type: ignore[override]
-        """The whole team's transcript so far, for central critics: one message per reply, with the agent's name as role."""
-        assert self.session is not None, "call reset() first"
-        said = ((e.call.agent, e.reply.text) for e in self.session.events if e.reply is not None)
-        return {"messages": tuple({"role": agent, "content": text} for agent, text in said)}
-
-    def render(self) -> str | None:
-        """`ansi`: the transcript so far. `human`: print what is new since the last call."""
-        if self.session is None:
-            raise SessionOver("call reset() before render()")
-        if self.render_mode == "ansi":
-            return transcript(self.session, self.outcome)
-        if self.render_mode == "human":
-            text = transcript(self.session, self.outcome)
-            print(printable(text[self._shown :], None, lines=True), end="", flush=True)
-            self._shown = len(text)
-        return None
-
-    def trace(self, **meta: Any) -> Trace:
-        """The episode so far as a record that can be written, replayed and re-graded. `meta` is stored with it."""
-        if self.session is None:
-            raise SessionOver("call reset() before trace()")
-        return Trace.of(self.session, self.env_spec, self.outcome, split=self.split, meta=meta)
-
-    def close(self) -> None:
-        pass
-
-    def _pick(self, wanted: str | int | None, episode: int) -> Problem:
-        problems = self._problems = self._problems or self.task.problems(self.split)
-        if wanted is None:
-            return problems[episode % len(problems)]
-        if isinstance(wanted, str):
-            if self._index is None:
-                self._index = {p.question.id: i for i, p in enumerate(problems)}
-            if wanted not in self._index:
-                raise UnknownName(f"problem in split {self.split!r}", wanted, list(self._index)[:5])
-            return problems[self._index[wanted]]
-        if not 0 <= wanted < len(problems):
-            raise UnknownName(f"problem in split {self.split!r}", str(wanted), (f"0 to {len(problems) - 1}",))
-        return problems[wanted]
-
     def _settle(self) -> None:
         """After a reply: run tools, mark stopped agents terminated, and either pass the turn on or end the episode."""
+        before = self.session
+        call = self.settle()
         session = self.session
         assert session is not None
-        call = session.call
-        while type(call) is UseTool:
-            use_tool(session, self.task.tools)
-            call = session.call
-        stopped = len(session.stopped) > self._terminated
+        if session is not before:  # the one before failed
+            self._chats, self._wave = {}, -1
+        stopped = not self.for_learners and len(session.stopped) > self._terminated
         if stopped:
             for agent in session.stopped[self._terminated :]:
                 self.terminations[agent] = True
             self._terminated = len(session.stopped)
+        if self.shaping is not None:
+            self._shape()
         if call is not None:
-            assert type(call) is Ask
             self._hand_on(session, call)
             if stopped:
                 self._deads_step_first()  # PettingZoo expects one last, empty step from each
         else:
-            self._finish(session)
+            self._finish()
         if self.render_mode == "human":
             self.render()
 
     def _hand_on(self, session: Session, call: Ask) -> None:
         if self._wave != session.turns:  # a new wave: its prompts are fixed now
             self._wave = session.turns
-            for asked in session.waiting:
-                if type(asked) is Ask:
-                    self._chats[asked.agent] = session.messages(asked)
+            for other in session.waiting:
+                if type(other) is Ask:
+                    self._chats[other.agent] = session.messages(other)
         self.agent_selection = call.agent
-        self.infos[call.agent] = {
-            "kind": call.kind,
-            "choices": call.choices,
-            "infoset": call.infoset,
-            "turn": session.turns,
-        }
+        self.infos[call.agent] = asked(call, session.turns)
 
-    def _finish(self, session: Session) -> None:
-        assert self.problem is not None
-        outcome = self.outcome = outcome_of(session, self.task, self.problem)
-        rewards = rewards_of(outcome, self.rule)
-        status, score, why = outcome.status.value, outcome.team.value, outcome.team.why
-        ended = self.terminations if outcome.status is Status.FINISHED else self.truncations
+    def _shape(self) -> None:
+        given = self.shaped()
         for agent in self.agents:
-            reward = self.rewards[agent] = rewards[agent]
+            self.rewards[agent] = given.get(agent, 0.0)
+            self._cumulative_rewards[agent] += self.rewards[agent]
+
+    def _finish(self) -> None:
+        rewards, info = self.graded()
+        ended = self.terminations if self.ended_well else self.truncations
+        for agent in self.agents:
+            reward = rewards[agent]
+            self.rewards[agent] += reward
             self._cumulative_rewards[agent] += reward
             ended[agent] = True
-            self.infos[agent] = {"status": status, "score": score, "why": why}
+            self.infos[agent] = info.copy()
         self.agent_selection = self.agents[0]

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from llm_marl_envs.session import Message
+
 MAX_LENGTH = 1_000_000
+Observation = dict[str, tuple[Message, ...]]
 
 
 class UnicodeText(spaces.Space[str]):
