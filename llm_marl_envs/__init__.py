@@ -8,10 +8,15 @@ for agent in env.agent_iter():
 """
 
 from llm_marl_envs.envs.aec import WorkflowEnv
-from llm_marl_envs.envs.make import make, register
+from llm_marl_envs.envs.hooks import record_traces, shape_rewards
+from llm_marl_envs.envs.make import make, make_parallel, make_role, make_vec, register
+from llm_marl_envs.envs.numeric import numeric
+from llm_marl_envs.envs.parallel import WaveEnv
+from llm_marl_envs.envs.role import RoleEnv
+from llm_marl_envs.envs.vector import VecEnv
 from llm_marl_envs.errors import LLMMarlError, ReplayMismatch
 from llm_marl_envs.outcome import Outcome
-from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Spawn, Stop, UseTool, together
+from llm_marl_envs.protocol import Ask, Claim, DecisionSpace, Malformed, Roster, Spawn, Stop, UseTool, together
 from llm_marl_envs.rewards import minus_cost, own, team
 from llm_marl_envs.session import Limits, Play, Session, Status
 from llm_marl_envs.spec import EnvSpec, env_ids, make_task, make_workflow
@@ -22,6 +27,7 @@ from llm_marl_envs.traces.trace import Trace
 __all__ = [
     "Ask",
     "Claim",
+    "DecisionSpace",
     "EnvSpec",
     "LLMMarlError",
     "Limits",
@@ -31,6 +37,7 @@ __all__ = [
     "Problem",
     "Question",
     "ReplayMismatch",
+    "RoleEnv",
     "Roster",
     "Score",
     "Session",
@@ -40,15 +47,23 @@ __all__ = [
     "Trace",
     "TraceWriter",
     "UseTool",
+    "VecEnv",
+    "WaveEnv",
     "WorkflowEnv",
     "env_ids",
     "make",
+    "make_parallel",
+    "make_role",
     "make_task",
+    "make_vec",
     "make_workflow",
     "minus_cost",
+    "numeric",
     "own",
     "read_traces",
+    "record_traces",
     "register",
+    "shape_rewards",
     "team",
     "together",
 ]

@@ -17,7 +17,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from llm_marl_envs.errors import WorkflowError
 
 if TYPE_CHECKING:
     from llm_marl_envs.task import Question
@@ -147,9 +149,38 @@ class Roster:
         return f"Roster(present={self.present}, spawned={self.spawned})"
 
 
+class DecisionSpace(NamedTuple):
+    """What the asks of a role that decides may hold, declared before any episode so that arrays have a shape: the entries of its menu,
+    of which an ask may offer some, in this order; and of each entry of its infoset the type, or the values that it may have."""
+
+    choices: tuple[str, ...] = ()
+    infoset: tuple[type | tuple[Any, ...], ...] = ()
+
+    def check(self, ask: Ask) -> None:
+        """Raises WorkflowError if an ask holds anything else. One that has neither is no decision."""
+        if not ask.choices and not ask.infoset:
+            return
+        offered = iter(self.choices)
+        if not all(choice in offered for choice in ask.choices):
+            raise WorkflowError(f"{ask.agent} is offered {ask.choices}; declared are, in this order, {self.choices}")
+        same = len(ask.infoset) == len(self.infoset)
+        if not same or not all(map(_fits, ask.infoset, self.infoset)):
+            raise WorkflowError(f"{ask.agent} is asked with the infoset {ask.infoset}; declared is {self.infoset}")
+
+
+def _fits(value: Any, declared: type | tuple[Any, ...]) -> bool:
+    return value in declared if isinstance(declared, tuple) else type(value) is declared
+
+
+def decision_of(workflow: Workflow, role: str) -> DecisionSpace:
+    """What a workflow declares of a role's asks; nothing, if it never decides."""
+    return getattr(workflow, "decisions", {}).get(role, DecisionSpace())
+
+
 class Workflow(Protocol):
     """A frozen dataclass: its fields are the knobs, `roster` says who may exist, `talk` what they do. If its agents use
-    tools, it also has `needs`, the names of these tools."""
+    tools, it also has `needs`, the names of these tools; if any are asked with `choices` or an `infoset`, `decisions`, a mapping
+    from their roles to what they may hold."""
 
     @property
     def roster(self) -> Roster: ...

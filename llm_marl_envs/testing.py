@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from llm_marl_envs.errors import WorkflowError
-from llm_marl_envs.protocol import Ask, Stop, Workflow
+from llm_marl_envs.protocol import Ask, Stop, Workflow, decision_of
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Limits, Play, Session, Status
 from llm_marl_envs.task import Question, Score, Task
@@ -134,9 +134,17 @@ def _check_rules(session: Session) -> None:
         if type(call) is Stop:
             stopped.add(call.agent)
         if type(call) is Ask:
+            _check_decision(session.play.workflow, call)
             assert (wave, call.agent) not in asked, f"{call.agent} is asked twice in wave {wave}"
             asked.add((wave, call.agent))
     assert session.status in (Status.FINISHED, Status.TRUNCATED)
+
+
+def _check_decision(workflow: Workflow, ask: Ask) -> None:
+    try:
+        decision_of(workflow, workflow.roster.role(ask.agent)).check(ask)
+    except WorkflowError as bad:
+        raise AssertionError(f"{workflow} declares its decisions otherwise: {bad}") from bad
 
 
 def _check_forks(session: Session) -> None:

@@ -291,6 +291,11 @@ class RaisesOnGarbage(Base):
         return "x" * int(reply)
 
 
+class UndeclaredMenu(Base):
+    def talk(self, question: Question, rng: Random) -> Talk:
+        return (yield Ask("solver_0", "Which?", choices=("a", "b")))
+
+
 # Tasks.
 
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import ClassVar
 
 from llm_marl_envs.errors import ToolFailed
-from llm_marl_envs.protocol import Ask, Claim, Roster, Spawn, Stop, Talk, UseTool, together
+from llm_marl_envs.protocol import Ask, Claim, DecisionSpace, Roster, Spawn, Stop, Talk, UseTool, together
 from llm_marl_envs.task import Problem, Question, Score, Tool
 
 CITIES = {"France": "Paris", "Peru": "Lima", "Chad": "N'Djamena"}
@@ -60,6 +60,7 @@ class Crew:
     """A boss hires two helpers, lets the first go, hires a third beside the second, and picks an answer from a menu."""
 
     roster: ClassVar[Roster] = Roster(boss=1, spawned={"helper": 3})
+    decisions: ClassVar[Mapping[str, DecisionSpace]] = {"boss": DecisionSpace(("0", "1", "2", "3"), (("pick",), int))}
 
     def talk(self, question: Question, rng: Random) -> Talk:
         yield Ask("boss_0", "Whom do you hire?")

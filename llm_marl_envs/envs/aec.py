@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from pettingzoo import AECEnv
 
-from llm_marl_envs.envs.episodes import Episodes, Options, asked
+from llm_marl_envs.envs.episodes import EnvOptions, Episodes, asked
 from llm_marl_envs.envs.spaces import Observation, UnicodeText, chat_space
 from llm_marl_envs.errors import InvalidAction, SessionOver
 from llm_marl_envs.protocol import Ask, Workflow
@@ -17,7 +17,7 @@ from llm_marl_envs.session import Message, Session
 from llm_marl_envs.task import Task
 
 
-class WorkflowEnv(Episodes, AECEnv[str, Observation, str]):
+class WorkflowEnv(Episodes, AECEnv[str, Observation, str]):  # type: ignore[misc]
     """Plays a workflow on a task, one agent at a time.
 
     Observation: `{"messages": chat}` for the agent whose turn it is (the others see their last chat, or none). Action: a str.
@@ -28,7 +28,7 @@ class WorkflowEnv(Episodes, AECEnv[str, Observation, str]):
     Agents of one wave act one after the other on prompts that were fixed before any of them spoke.
     """
 
-    def __init__(self, task: Task, workflow: Workflow, **options: Unpack[Options]):
+    def __init__(self, task: Task, workflow: Workflow, **options: Unpack[EnvOptions]):
         super().__init__(task, workflow, **options)
         self.metadata = {"name": self.env_spec.env_id, "render_modes": ["ansi", "human"], "is_parallelizable": False}
         self.possible_agents = list(self.workflow.roster.names)

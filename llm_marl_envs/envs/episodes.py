@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack
 
 from llm_marl_envs.envs.spaces import Observation, chat_space
 from llm_marl_envs.errors import SessionOver, ToolFailed, UnknownName
@@ -27,7 +27,15 @@ REDRAWS = 10  # failed episodes in a row after which something is wrong with the
 Shaping = Callable[[Event], float]
 
 
-class Options(TypedDict, total=False):
+class Recorder(Protocol):
+    """What is given the trace of every episode that ends, such as a `TraceWriter`; closed with the environment."""
+
+    def write(self, trace: Trace) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class EnvOptions(TypedDict, total=False):
     """What every view takes beside its task and workflow. split: the training split, or the only one. reward: a rule or its name."""
 
     split: str | None
@@ -47,7 +55,7 @@ class Episodes:
 
     render_mode: str | None
 
-    def __init__(self, task: Task, workflow: Workflow, **options: Unpack[Options]):
+    def __init__(self, task: Task, workflow: Workflow, **options: Unpack[EnvOptions]):
         super().__init__()
         split, render_mode = options.get("split"), options.get("render_mode")
         if render_mode not in (None, "ansi", "human"):
@@ -64,7 +72,7 @@ class Episodes:
         self.render_mode = render_mode
         self.for_learners = False
         self.shaping: Shaping | None = None
-        self.recorders: list[Callable[[Trace], object]] = []
+        self.recorders: list[Recorder] = []
         self.failed = 0
         self.session: Session | None = None
         self.problem: Problem | None = None
@@ -112,8 +120,8 @@ class Episodes:
     def finish(self, outcome: Outcome) -> bool:
         """Take in how the episode ended. False if it failed and another was begun in its place; raises ToolFailed after 10 in a row."""
         self.outcome = outcome
-        for record in self.recorders:
-            record(self.trace())
+        for recorder in self.recorders:
+            recorder.write(self.trace())
         if outcome.status is not Status.FAILED or not self.for_learners:
             self._in_a_row = 0
             return True
@@ -179,7 +187,8 @@ class Episodes:
         return Trace.of(self.session, self.env_spec, self.outcome, split=self.split, meta=meta)
 
     def close(self) -> None:
-        pass
+        for recorder in self.recorders:
+            recorder.close()
 
     def _pick(self, wanted: str | int | None, episode: int) -> Problem:
         problems = self._problems = self._problems or self.task.problems(self.split)

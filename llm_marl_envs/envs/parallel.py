@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 from pettingzoo import ParallelEnv
 
-from llm_marl_envs.envs.episodes import Episodes, Options, asked
+from llm_marl_envs.envs.episodes import EnvOptions, Episodes, asked
 from llm_marl_envs.envs.spaces import Observation, UnicodeText, chat_space
 from llm_marl_envs.errors import InvalidAction, SessionOver
 from llm_marl_envs.protocol import Ask, UseTool, Workflow
@@ -16,7 +16,7 @@ from llm_marl_envs.task import Task
 from llm_marl_envs.tools.run import use_tool
 
 
-class WaveEnv(Episodes, ParallelEnv[str, Observation, str]):
+class WaveEnv(Episodes, ParallelEnv[str, Observation, str]):  # type: ignore[misc]
     """Everybody observes and acts in every step; `infos[agent]["asked"]` says whose action counts.
 
     Who is not asked sees its last chat (or none) and its action is ignored, whatever it is. `agents` holds the whole roster from the
@@ -24,7 +24,7 @@ class WaveEnv(Episodes, ParallelEnv[str, Observation, str]):
     A wave that only tools take part in is no step.
     """
 
-    def __init__(self, task: Task, workflow: Workflow, **options: Unpack[Options]):
+    def __init__(self, task: Task, workflow: Workflow, **options: Unpack[EnvOptions]):
         super().__init__(task, workflow, **options)
         self.metadata = {"name": self.env_spec.env_id, "render_modes": ["ansi", "human"]}
         self.possible_agents = list(self.workflow.roster.names)
@@ -51,9 +51,7 @@ class WaveEnv(Episodes, ParallelEnv[str, Observation, str]):
 
     def step(
         self, actions: Mapping[str, str]
-    ) -> tuple[
-        dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]
-    ]:
+    ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
         """Give every asked agent's text. InvalidAction, and nothing is done, if one is missing or is no str."""
         session = self.session
         if session is None or not self.agents:
@@ -74,14 +72,13 @@ class WaveEnv(Episodes, ParallelEnv[str, Observation, str]):
         ended = {agent: over and self.ended_well for agent in here}
         cut = {agent: over and not self.ended_well for agent in here}
         rewards = dict.fromkeys(here, 0.0) | {a: r for a, r in self.shaped().items() if a in here}
+        observations, infos = self._shown_to(here)
         if over:
             graded, said = self.graded()
             rewards = {agent: rewards[agent] + graded[agent] for agent in here}
+            infos = {agent: {"asked": False, **said} for agent in here}
         elif not self.for_learners:
             ended |= {agent: True for agent in session.stopped if agent in here}
-        observations, infos = self._shown_to(here)
-        if over:
-            infos = {agent: {"asked": False, **said} for agent in here}
         self.agents = [agent for agent in here if not (ended[agent] or cut[agent])]
         if self.render_mode == "human":
             self.render()

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 import gymnasium
 
-from llm_marl_envs.envs.episodes import Episodes, Options, asked
+from llm_marl_envs.envs.episodes import EnvOptions, Episodes, asked
 from llm_marl_envs.envs.spaces import Observation, UnicodeText, chat_space
 from llm_marl_envs.errors import ConfigError, InvalidAction, SessionOver, ToolFailed, UnknownName, WorkflowError
 from llm_marl_envs.outcome import Outcome, outcome_of
@@ -45,7 +45,7 @@ class Seats(Episodes):
         workflow: Workflow,
         role: str | None = None,
         partners: Partners | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[EnvOptions],
     ):
         super().__init__(task, workflow, **options)
         self.for_learners = True
@@ -59,7 +59,9 @@ class Seats(Episodes):
         if isinstance(partners, Mapping):
             for name in partners:
                 if name not in roster.roles and name not in roster:
-                    raise UnknownName(f"role or seat of {type(workflow).__name__}", name, (*roster.roles, *roster.names))
+                    raise UnknownName(
+                        f"role or seat of {type(workflow).__name__}", name, (*roster.roles, *roster.names)
+                    )
         self.partners = {seat: _partner(partners, roster.role(seat), seat) for seat in roster.names}
         if missing := [seat for seat in roster.names if seat not in self.seats and self.partners[seat] is None]:
             raise ConfigError(
@@ -173,10 +175,10 @@ class RoleEnv(Seats, gymnasium.Env[Observation, str]):
         workflow: Workflow,
         role: str | None = None,
         partners: Partners | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[EnvOptions],
     ):
         super().__init__(task, workflow, role, partners, **options)
-        self.observation_space = chat_space()
+        self.observation_space = chat_space()  # type: ignore[assignment]
         self.action_space = UnicodeText()
 
     def reset(

@@ -16,9 +16,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from llm_marl_envs.envs.episodes import Options, asked
+from llm_marl_envs.envs.episodes import EnvOptions, asked
 from llm_marl_envs.envs.role import NOTHING, Need, Partners, Seats, said
-from llm_marl_envs.envs.spaces import Observation, UnicodeText, chat_space
+from llm_marl_envs.envs.spaces import UnicodeText, chat_space
 from llm_marl_envs.errors import ConfigError, InvalidAction, SessionOver
 from llm_marl_envs.protocol import Workflow
 from llm_marl_envs.seeds import seed_of
@@ -29,7 +29,8 @@ AT_ONCE = 16  # threads; tools wait for servers, and graders for processes, more
 SLOW_S = 0.001  # from which a thread is worth its while
 Batch = dict[str, tuple[tuple[Message, ...], ...]]
 Asked = tuple[str, tuple[Message, ...], dict[str, Any]]
-_T, _R = TypeVar("_T"), TypeVar("_R")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 @runtime_checkable
@@ -60,7 +61,7 @@ class VecEnv(VectorEnv):
         partners: Partners | None = None,
         *,
         autoreset: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        **options: Unpack[Options],
+        **options: Unpack[EnvOptions],
     ):
         if num_envs < 1:
             raise ConfigError(f"num_envs starts at 1; got {num_envs}")
@@ -96,14 +97,14 @@ class VecEnv(VectorEnv):
         self._over[where] = False
         return self._seen(), self._told(begun)
 
-    def step(
-        self, actions: Sequence[str]
-    ) -> tuple[Batch, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: Sequence[str]) -> tuple[Batch, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Give every learner's text: rewards (num_envs,) float64, terminations and truncations (num_envs,) bool. InvalidAction,
         and nothing is done, if one is no str."""
         self._check(actions)
         resumed = self._over.copy()
-        self._drive({i: env.start(None, None) if self._over[i] else env.act(actions[i]) for i, env in enumerate(self.envs)})
+        self._drive(
+            {i: env.start(None, None) if self._over[i] else env.act(actions[i]) for i, env in enumerate(self.envs)}
+        )
         over = np.array([env.call is None for env in self.envs])
         rewards = np.array([0.0 if r else env.paid() for r, env in zip(resumed, self.envs, strict=True)])
         ends: dict[str, Any] = {}
@@ -117,8 +118,12 @@ class VecEnv(VectorEnv):
             self._over = over.copy()
         return self._seen(), rewards, over, np.zeros(self.num_envs, bool), self._told(range(self.num_envs)) | ends
 
-    def render(self) -> tuple[str | None, ...]:
+    def render(self) -> tuple[str | None, ...]:  # type: ignore[override]
         return tuple(env.render() for env in self.envs)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        for env in self.envs:
+            env.close()
 
     def _check(self, actions: Sequence[str]) -> None:
         if len(actions) != self.num_envs:

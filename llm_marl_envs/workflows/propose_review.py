@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 from typing import ClassVar, Literal, NamedTuple
 
-from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
+from llm_marl_envs.protocol import Ask, Claim, DecisionSpace, Malformed, Roster, Talk
 from llm_marl_envs.reading import chosen, final_answer, verdict_of
 from llm_marl_envs.task import Question
 from llm_marl_envs.workflows.prompts import options_of, solve
@@ -70,6 +71,18 @@ class ProposeReview:
     def roster(self) -> Roster:
         n = self.bundles
         return Roster(proposer=n, reviewer=n, proposercontroller=n, reviewercontroller=n)
+
+    @property
+    def decisions(self) -> Mapping[str, DecisionSpace]:
+        most = self.rounds // 2  # reviews
+        signs = [f"vote_minus_{k}" for k in range(most, 0, -1)], [f"vote_plus_{k}" for k in range(1, most + 1)]
+        vote = ("no_pending", "invalid_pending", *signs[0], "vote_0", *signs[1])
+        time = ("not_last", "last")
+        infoset = {"both": (vote, time), "vote": (vote,), "time": (time,)}[self.state]
+        return {
+            "proposercontroller": DecisionSpace(("keep", "refresh"), infoset),
+            "reviewercontroller": DecisionSpace(("skip", "speak"), infoset),
+        }
 
     def talk(self, question: Question, rng: Random) -> Talk:
         pending: Pending | None = None

@@ -7,13 +7,13 @@ Each is a role, so each can have its own policy, reward and control, or share th
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 from typing import Any, ClassVar, TypeVar
 
-from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Spawn, Stop, Talk, UseTool, together
+from llm_marl_envs.protocol import Ask, Claim, DecisionSpace, Malformed, Roster, Spawn, Stop, Talk, UseTool, together
 from llm_marl_envs.reading import chosen, final_answer, same_answer, tagged
 from llm_marl_envs.task import Question
 from llm_marl_envs.workflows.prompts import TOOL_ARGUMENTS, options_of
@@ -28,6 +28,7 @@ AGAIN = "Your part now: {part}\n{inbox}Work on it and report. {form}"
 COMMUNICATE = "Problem: {question}\n{reports}\nWho should read whose report? Lines `worker_a -> worker_b`, or none."
 STOP = "Problem: {question}\nRound {round} of {rounds} is over.\n{reports}\nIs the team done? Reply stop or continue."
 AGGREGATE = "Problem: {question}\n{reports}\nWrite the team's final answer. {form}"
+AGREEMENT = ("none", "split", "agree")  # of the workers' answers
 _T = TypeVar("_T")
 Deciding = Generator[Any, Any, _T]  # a part of a talk, and its result
 _PART = re.compile(r"(?m)^[ \t*#-]{0,8}(worker_[0-9]{1,3})[ \t*]{0,4}:[ \t]{0,4}(\S[^\n]{0,2000})")
@@ -70,6 +71,15 @@ class Swarm:
     @cached_property
     def needs(self) -> frozenset[str]:
         return frozenset(self.tools)
+
+    @property
+    def decisions(self) -> Mapping[str, DecisionSpace]:
+        """The infosets: the round (not the communicator's), how many workers there are, and how far the stopper's agree."""
+        return {
+            "spawner": DecisionSpace(tuple(map(str, range(self.workers + 1))), (int, int)),
+            "communicator": DecisionSpace((), (int,)),
+            "stopper": DecisionSpace(("stop", "continue"), (int, int, AGREEMENT)),
+        }
 
     def talk(self, question: Question, rng: Random) -> Talk:
         alive: list[str] = []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 from typing import ClassVar
 
-from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
+from llm_marl_envs.protocol import Ask, Claim, DecisionSpace, Malformed, Roster, Talk
 from llm_marl_envs.reading import chosen
 from llm_marl_envs.task import Question
 from llm_marl_envs.workflows.prompts import solve
@@ -40,6 +40,11 @@ class Topology:
     @cached_property
     def roster(self) -> Roster:
         return Roster(solver=self.agents - 1, analyzer=1, linker=self.agents, decider=1)
+
+    @property
+    def decisions(self) -> Mapping[str, DecisionSpace]:
+        """The infoset: which linker, which round, whether its agent has spoken before."""
+        return {"linker": DecisionSpace(ACTIONS, (int, int, bool))}
 
     def talk(self, question: Question, rng: Random) -> Talk:
         names = (*self.roster.of("solver"), "analyzer_0")
