@@ -106,19 +106,9 @@ def evaluate(
     at = 0
     if is_run and team.method.learns:
         log = RunLog(folder)
-        if not log.checkpoints():
-            raise ConfigError(
-                f"{folder} has no checkpoint yet. Continue training with: llm-marl train --resume --out {folder}"
-            )
-        best = log.best_folder if log.best_folder.is_dir() else None
-        at = step if isinstance(step, int) else log.checkpoints()[-1]
-        if at not in log.checkpoints() or (step == "best" and best is None):
-            raise UnknownName(
-                f"checkpoint in {folder}", str(step), [*map(str, log.checkpoints()), *(["best"] if best else [])]
-            )
-        if step == "best" and best:
-            at = json.loads((best / "best.json").read_text())["step"]
-        team.restore(best if step == "best" and best else log.checkpoint_folder(at))
+        checkpoint = log.chosen("" if step is None else str(step))
+        at = log.step_of(checkpoint)
+        team.restore(checkpoint)
     chosen = team.task.problems(split)[: problems or None]
     sampling = team.decoding(temperature)
     if max_tokens:

@@ -287,12 +287,16 @@ def _reply(
         for call in session.waiting:
             if type(call) is Ask:
                 request, completion, role = next(answers)
-                if session.status is not None:  # the budget ran out, or a tool failed, earlier in this wave
+                if session.status is not None:  # the budget ran out, or somebody failed, earlier in this wave
+                    continue
+                if completion.failure:
+                    session.fail(f"{call.agent}: {completion.failure}")
+                    running.replied += 1
                     continue
                 turn = Turn(running.replied, call.agent, role, request.policy, completion, request.sampling)
                 running.turns.append(turn)
                 running.contexts[call.agent] = _ids(completion), 0
-                session.reply(completion.text, len(completion.prompt_ids), len(completion.token_ids))
+                session.reply(completion.text, *completion.tokens)
             elif type(call) is UseTool:
                 result = next(found)
                 if session.status is None:

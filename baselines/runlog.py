@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from llm_marl_envs.errors import ConfigError
+from llm_marl_envs.errors import ConfigError, UnknownName
 from llm_marl_envs.files import atomic_folder, atomic_write, write_failed
 from llm_marl_envs.traces.files import write_traces
 from llm_marl_envs.traces.trace import Trace
@@ -105,6 +105,27 @@ class RunLog:
 
     def checkpoint_folder(self, step: int) -> Path:
         return self.folder / "checkpoints" / f"step-{step}"
+
+    def chosen(self, which: str = "") -> Path:
+        """The last checkpoint, or the one after so many steps, or "best": the one that validation chose. ConfigError if there is none
+        at all, UnknownName if there is not that one."""
+        steps = self.checkpoints()
+        if not steps:
+            raise ConfigError(
+                f"{self.folder} has no checkpoint yet. Continue training with: llm-marl train --resume --out {self.folder}"
+            )
+        known = {str(step): self.checkpoint_folder(step) for step in steps}
+        if self.best_folder.is_dir():
+            known["best"] = self.best_folder
+        if (which or str(steps[-1])) not in known:
+            raise UnknownName(f"checkpoint in {self.folder}", which, known)
+        return known[which or str(steps[-1])]
+
+    def step_of(self, checkpoint: Path) -> int:
+        """The steps that were trained up to a checkpoint."""
+        if checkpoint == self.best_folder:
+            return json.loads((checkpoint / "best.json").read_text())["step"]
+        return int(checkpoint.name.removeprefix("step-"))
 
     def rewind(self, step: int) -> None:
         """Drop what was logged after `step` (a line with a later step, or torn): the steps are about to be run again."""

@@ -57,13 +57,24 @@ class Request(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """What was sampled, exactly: ids, never text that was tokenised again. The stop token, if sampled, is the last id."""
+    """What was sampled, exactly: ids, never text that was tokenised again. The stop token, if sampled, is the last id.
+
+    An engine that knows no ids says in `counted` how many prompt and reply tokens it took. `failure`: why there is no reply at all;
+    the episode is then FAILED.
+    """
 
     text: str
     prompt_ids: tuple[int, ...] = ()
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     finish: Literal["stop", "length"] = "stop"
+    counted: tuple[int, int] | None = None
+    failure: str = ""
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Of the prompt and of the reply."""
+        return self.counted or (len(self.prompt_ids), len(self.token_ids))
 
 
 class Engine(Protocol):

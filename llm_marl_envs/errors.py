@@ -8,6 +8,7 @@ LLMMarlError
 ├── SessionOver           a reply to a talk that is not waiting for one
 ├── WorkflowError         a workflow that breaks the protocol's rules (its author's mistake)
 ├── ToolFailed            a tool that could not run; the episode becomes FAILED, never an empty result
+├── AgentFailed           an agent that could not answer, such as an endpoint that is down; the episode becomes FAILED, not wrong
 ├── WorkerFailed          a grader's worker process that could not start or was lost; the episode becomes FAILED, not wrong
 ├── ReplayMismatch        a trace that its workflow would not have produced
 ├── OlderRules            a record that was made before graders or workflows changed
@@ -65,6 +66,11 @@ class WorkflowError(LLMMarlError, RuntimeError):
 
 class ToolFailed(LLMMarlError, RuntimeError):
     """A tool could not run. Raised by tools; drivers turn it into a FAILED episode."""
+
+
+class AgentFailed(LLMMarlError, RuntimeError):
+    """An agent could not answer, for a reason that is not its own: its server is down. Raised by partners; drivers turn it into a
+    FAILED episode."""
 
 
 class WorkerFailed(LLMMarlError, RuntimeError):

@@ -17,7 +17,8 @@ import pytest
 def sizes(names: str | tuple[str, ...], some: Any, full: Any) -> pytest.MarkDecorator:
     """As much as every run has time for, and all of it in the slow tests."""
     values = full if isinstance(names, tuple) else (full,)
-    return pytest.mark.parametrize(names, [some, pytest.param(*values, marks=pytest.mark.slow)])
+    marks = pytest.mark.slow, pytest.mark.timeout(5_400)
+    return pytest.mark.parametrize(names, [some, pytest.param(*values, marks=marks)])
 
 
 LOOP_S = 0.0063  # CPU seconds of `_loop` on the machine for which bounds of time are written
@@ -34,6 +35,11 @@ def cpu_s(work: Callable[[], object]) -> float:
         if found[-1] < 0.1:
             break
     return min(found)
+
+
+def slowness() -> float:
+    """How many times longer this machine takes just now than that for which bounds are written; at least 1."""
+    return max(1.0, min(_loop() for _ in range(3)) / LOOP_S)
 
 
 def _loop() -> float:

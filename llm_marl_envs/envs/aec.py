@@ -77,6 +77,13 @@ class WorkflowEnv(Episodes, AECEnv[str, Observation, str]):  # type: ignore[misc
         session.reply(action)
         self._settle()
 
+    def give_up(self, why: str) -> None:
+        """End the episode as FAILED: whoever plays the selected agent cannot answer, for a reason that is not its own."""
+        if self.session is None or self.session.status is not None:
+            raise SessionOver("there is no episode to give up")
+        self.session.fail(f"{self.agent_selection}: {why}")
+        self._settle()
+
     def last(self, observe: bool = True) -> tuple[Observation | None, float, bool, bool, dict[str, Any]]:
         """The same as PettingZoo's, but faster: that one takes half of the time of a scripted step."""
         agent = self.agent_selection

@@ -14,14 +14,24 @@ import gymnasium
 
 from llm_marl_envs.envs.episodes import EnvOptions, Episodes, asked
 from llm_marl_envs.envs.spaces import Observation, UnicodeText, chat_space
-from llm_marl_envs.errors import ConfigError, InvalidAction, SessionOver, ToolFailed, UnknownName, WorkflowError
+from llm_marl_envs.errors import (
+    AgentFailed,
+    ConfigError,
+    InvalidAction,
+    SessionOver,
+    ToolFailed,
+    UnknownName,
+    WorkflowError,
+)
 from llm_marl_envs.outcome import Outcome, outcome_of
 from llm_marl_envs.protocol import Ask, UseTool, Workflow
 from llm_marl_envs.session import Message
 from llm_marl_envs.task import Task, ToolResult
 from llm_marl_envs.tools.run import run_tool
 
-Partner = Callable[[str, tuple[Message, ...], dict[str, Any]], str]  # (agent, messages, info) -> text
+Partner = Callable[
+    [str, tuple[Message, ...], dict[str, Any]], str
+]  # (agent, messages, info) -> text, or raises AgentFailed
 Partners = Partner | Mapping[str, Partner]  # for everybody, or by role or seat
 Need = tuple[Ask, Partner] | UseTool | None  # a partner's text, a tool's result, or (None) the grade of what is over
 NOTHING: Observation = {"messages": ()}
@@ -98,7 +108,11 @@ class Seats(Episodes):
             else:
                 partner = self.partners[call.agent]
                 assert partner is not None
-                session.reply((yield call, partner))  # type: ignore[misc]
+                text: str | AgentFailed = yield call, partner  # type: ignore[misc]
+                if isinstance(text, AgentFailed):
+                    session.fail(f"{call.agent}: {text}")
+                else:
+                    session.reply(text)
 
     def start(self, seed: int | None, options: dict[str, Any] | None) -> Generator[Need, Any, bool]:
         """Begin an episode and play it until the learner is asked."""
@@ -121,7 +135,7 @@ class Seats(Episodes):
         self.session.reply(action)
         return self.until_mine()
 
-    def answer(self, need: Need) -> str | ToolResult | ToolFailed | Outcome:
+    def answer(self, need: Need) -> str | AgentFailed | ToolResult | ToolFailed | Outcome:
         """What was needed."""
         assert self.session is not None
         assert self.problem is not None
@@ -133,7 +147,11 @@ class Seats(Episodes):
             except ToolFailed as bad:
                 return bad
         call, partner = need
-        return said(partner(call.agent, self.session.messages(call), asked(call, self.session.turns)), call.agent)
+        try:
+            text = partner(call.agent, self.session.messages(call), asked(call, self.session.turns))
+        except AgentFailed as bad:
+            return bad
+        return said(text, call.agent)
 
     def seen(self) -> Observation:
         """What the learner sees: the chat of the agent that is asked."""
@@ -205,8 +223,10 @@ class RoleEnv(Seats, gymnasium.Env[Observation, str]):
             return done.value
 
 
-def said(text: object, agent: str) -> str:
-    """A partner's text. InvalidAction if it is none."""
+def said(text: object, agent: str) -> str | AgentFailed:
+    """A partner's text, or why it has none. InvalidAction if it is neither."""
+    if isinstance(text, AgentFailed):
+        return text
     if not isinstance(text, str):
         raise InvalidAction(f"the partner that plays {agent} returned {type(text).__name__}; expected a str")
     return text

@@ -19,7 +19,7 @@ from gymnasium.vector.utils import batch_space
 from llm_marl_envs.envs.episodes import EnvOptions, asked
 from llm_marl_envs.envs.role import NOTHING, Need, Partners, Seats, said
 from llm_marl_envs.envs.spaces import UnicodeText, chat_space
-from llm_marl_envs.errors import ConfigError, InvalidAction, SessionOver
+from llm_marl_envs.errors import AgentFailed, ConfigError, InvalidAction, SessionOver
 from llm_marl_envs.protocol import Workflow
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Message
@@ -39,8 +39,8 @@ class BatchPartner(Protocol):
 
     def __call__(self, agent: str, messages: tuple[Message, ...], info: dict[str, Any]) -> str: ...
 
-    def many(self, asks: Sequence[Asked]) -> Sequence[str]:
-        """One text for each (agent, messages, info)."""
+    def many(self, asks: Sequence[Asked]) -> Sequence[str | AgentFailed]:
+        """One text for each (agent, messages, info), or an AgentFailed (not raised) for one that has none."""
         ...
 
 

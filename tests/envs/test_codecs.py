@@ -98,7 +98,12 @@ def test_candidates_are_drawn_up_from_the_ask():
     codec = Candidates(lambda ask: ask.prompt.split(), 3)
     few, many, none = (Ask("m_0", prompt) for prompt in ("a b", "a b c d", ""))
     assert codec.space("m").n == 3
-    assert [codec.mask("m", ask).tolist() for ask in (few, many, none, None)] == [[1, 1, 0], [1, 1, 1], [1, 0, 0], [1, 0, 0]]
+    assert [codec.mask("m", ask).tolist() for ask in (few, many, none, None)] == [
+        [1, 1, 0],
+        [1, 1, 1],
+        [1, 0, 0],
+        [1, 0, 0],
+    ]
     assert [codec.decode("m", 2, ask) for ask in (few, many, none)] == ["a", "c", ""]
     with pytest.raises(ConfigError, match="size starts at 1"):
         Candidates(lambda ask: (), 0)

@@ -389,6 +389,12 @@ def test_without_users_of_their_own_one_job_starves_another(tmp_path, monkeypatc
     assert "int(uid) + os.getpid()" in text
     (folder / "launch.py").write_text(text.replace("int(uid) + os.getpid()", "int(uid)"))
     monkeypatch.setattr(launch, "INSIDE", folder)
-    with Sandbox(NATIVE[0], workers=2) as box:
-        said, hog = beside_a_hog(box, 4.0)
+    for hold in (
+        4.0,
+        20.0,
+    ):  # a machine that is very busy begins no job within the four seconds in which there is nothing left
+        with Sandbox(NATIVE[0], workers=2) as box:
+            said, hog = beside_a_hog(box, hold)
+        if said - {"0\n"}:
+            break
     assert said - {"0\n"}, hog

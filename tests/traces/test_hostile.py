@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from cases import slowness
 from hostile import CATEGORIES, cases
 from hostile.making import Case, bomb, honest, played, voted, write
 from verifying import Found, Measurer
@@ -45,7 +46,8 @@ def wrong(case: Case, found: Found) -> list[str]:
         between = set(found.values[1:-1]) if case.value is not None else set()
         said += [f"scores {found.values}"] if between - {case.value} else []
     said += [f"{found.jobs_s:.1f} CPU seconds of programs"] * (found.jobs_s > JOBS_S)
-    return said + [f"{found.cpu_s:.1f} CPU seconds"] * (found.cpu_s > CPU_S) + [f"{found.mb:.0f} MB"] * (found.mb > MB)
+    took = found.cpu_s / slowness() if found.cpu_s > CPU_S else found.cpu_s
+    return said + [f"{took:.1f} CPU seconds"] * (took > CPU_S) + [f"{found.mb:.0f} MB"] * (found.mb > MB)
 
 
 def tried(category: str, fast: bool, measure: Measurer, folder, data_dir) -> list[str]:
