@@ -43,6 +43,9 @@ class TrainArgs:
     `tiny-0.3m` and `tiny-3m` with a third and three times its parameters."""
     lora_rank: int = 0
     """0 trains all weights, one full copy per policy; r > 0 trains a LoRA adapter of rank r per policy on one backbone."""
+    team: tuple[str, ...] = ()
+    """Roles that are played by others and are not trained, as role=partner: --team evaluator=openai:http://127.0.0.1:8000/v1, or
+    run:<run folder>, model:<folder or hub name>, script:<file>, random, or what another package announces."""
     reward: str = "team"
     """The reward of each agent at the end of an episode: team, own, minus_cost, dac, process, tool_use, verifier, orchestration or
     hybrid (docs/rewards.md), or your.module:rule."""

@@ -13,7 +13,7 @@ import tyro
 
 from baselines.args import TrainArgs
 from baselines.tiny.sizes import SIZES
-from llm_marl_envs.errors import ConfigError, MissingExtra
+from llm_marl_envs.errors import MissingExtra
 
 if TYPE_CHECKING:
     from baselines.progress import Progress
@@ -43,6 +43,7 @@ def evaluate(
     task: str | None = None,
     workflow: str | None = None,
     set: tuple[str, ...] | None = None,
+    team: tuple[str, ...] | None = None,
     split: str = "test",
     problems: int = 0,
     samples: int = 1,
@@ -64,6 +65,8 @@ def evaluate(
         task: Task name; by default the run's, or arithmetic.
         workflow: Workflow name; by default the run's, or eval_opt.
         set: Knobs as name=value; by default the run's.
+        team: Roles that others play, as role=partner: `evaluator=openai:http://127.0.0.1:8000/v1`, `run:<folder>`, `model:<name>`,
+            `script:<file>`, `random`; by default the run's.
         split: The split to play.
         problems: Play only the first N problems; 0 plays all.
         samples: Episodes per problem.
@@ -91,31 +94,39 @@ def evaluate(
     named = args.model
     if is_run:  # the model that the run started from, whatever is played now
         of_task, of_workflow, _ = args.knobs()
-        played = make_task(args.task, **of_task)
-        base = resolve_model(args.model, args.workflow, played, args.seed, progress, of_workflow)
+        base = resolve_model(
+            args.model, args.workflow, make_task(args.task, **of_task), args.seed, progress, of_workflow
+        )
         args = dataclasses.replace(args, model=base)
     tokens = max_tokens or (args.max_tokens if is_run or named in SIZES else 1024)
     moved = (task or args.task, workflow or args.workflow) != (args.task, args.workflow)
     knobs = set if set is not None else () if moved else args.set
     per = () if moved else args.per
-    changes = {"task": task or args.task, "workflow": workflow or args.workflow, "set": knobs, "per": per}
+    others = team if team is not None else () if moved else args.team
+    changes = {
+        "task": task or args.task,
+        "workflow": workflow or args.workflow,
+        "set": knobs,
+        "per": per,
+        "team": others,
+    }
     args = dataclasses.replace(args, **changes, max_tokens=tokens, device=device, threads=threads)
-    team = Team(args, progress)
-    if split not in team.task.splits:
-        raise UnknownName(f"split of {args.task}", split, team.task.splits)
+    played = Team(args, progress)
+    if split not in played.task.splits:
+        raise UnknownName(f"split of {args.task}", split, played.task.splits)
     at = 0
-    if is_run and team.method.learns:
+    if is_run and played.method.learns:
         log = RunLog(folder)
         checkpoint = log.chosen("" if step is None else str(step))
         at = log.step_of(checkpoint)
-        team.restore(checkpoint)
-    chosen = team.task.problems(split)[: problems or None]
-    sampling = team.decoding(temperature)
+        played.restore(checkpoint)
+    chosen = played.task.problems(split)[: problems or None]
+    sampling = played.decoding(temperature)
     if max_tokens:
         sampling = {role: s._replace(max_tokens=max_tokens) for role, s in sampling.items()}
     done = run(
-        team.task, team.workflow, chosen, team.route, team.engine,
-        sampling=sampling, samples=samples, limits=team.limits, seed=seed,
+        played.task, played.workflow, chosen, played.route, played.engine,
+        sampling=sampling, samples=samples, limits=played.limits, seed=seed,
     )  # fmt: skip
     progress.evaluated(at, done)
     path = out or (folder / "traces" if is_run else Path()) / f"eval-{split}.jsonl.gz"
@@ -123,7 +134,7 @@ def evaluate(
         f" T={temperature:g}" if temperature else ""
     )
     meta = {"entry": entry, "model": named, "step": at, "seed": seed, "temperature": temperature}
-    write_traces(path, traces_of(done.episodes, team.spec, split, meta))
+    write_traces(path, traces_of(done.episodes, played.spec, split, meta))
     progress.console.print(f"{len(done.episodes)} traces in {path}; score them with: llm-marl score {path}")
 
 

@@ -19,6 +19,7 @@ from llm_marl_envs.protocol import Ask
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Message
 
+GREEDY = Sampling(temperature=0.0, max_tokens=1024)
 Asked = tuple[str, tuple[Message, ...], dict[str, Any]]
 
 
@@ -29,7 +30,7 @@ class EnginePartner:
 
     engine: Engine
     policy: Callable[[str], str] = lambda agent: "partner"
-    sampling: Sampling = Sampling(temperature=0.0, max_tokens=1024)
+    sampling: Sampling = GREEDY
 
     def __call__(self, agent: str, messages: tuple[Message, ...], info: dict[str, Any]) -> str:
         text = self.many([(agent, messages, info)])[0]

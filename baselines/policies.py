@@ -38,6 +38,14 @@ class PolicyRouter:
         """Every role has its own policy."""
         return cls({role: role for role in roster.roles})
 
+    def given(self, policies: Mapping[str, str]) -> PolicyRouter:
+        """The same, except that these roles have these policies. ConfigError for a name that is no role."""
+        if other := [role for role in policies if role not in self.by_role]:
+            raise ConfigError(
+                f"a whole role has one policy; got the seat {other[0]!r}, expected one of {', '.join(self.by_role)}"
+            )
+        return PolicyRouter({**self.by_role, **policies})
+
     @property
     def policies(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.by_role.values()))

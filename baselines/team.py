@@ -21,6 +21,7 @@ from baselines.args import TrainArgs
 from baselines.chat import Chat, continues
 from baselines.devices import pick_device, pick_dtype
 from baselines.engines.router import EngineRouter
+from baselines.engines.spoken import Spoken
 from baselines.engines.transformers import MAX_ROWS, TransformersEngine
 from baselines.evaluate import Evaluation, evaluate
 from baselines.learner import Settings
@@ -32,6 +33,7 @@ from baselines.rollout import Start, rollout
 from baselines.tiny.sizes import SIZES
 from baselines.tiny.warm_start import tiny_model
 from baselines.types import Episode, Player, Sampling
+from llm_marl_envs.envs.partners import make_team
 from llm_marl_envs.errors import ConfigError, UnknownName
 from llm_marl_envs.protocol import Workflow
 from llm_marl_envs.rewards import Rule, reward_rule
@@ -41,6 +43,7 @@ from llm_marl_envs.spec import EnvSpec, check_tools, make_task, make_workflow
 from llm_marl_envs.task import Problem, Task
 
 PLAYERS = "players.json"
+PARTNER = "partner of {}"  # the policy name of who plays a role of `--team`
 
 
 @dataclass
@@ -61,7 +64,11 @@ class Team:
         roster = self.practice.roster
         self.route: PolicyRouter = self.method.route(roster)
         self.players: Mapping[str, Player] = self.method.players(roster, self.args.seed)
-        self.trained = tuple(name for name in self.route.policies if name not in self.players)
+        self.partners = make_team(roster, self.args.team)
+        self.route = self.route.given({role: PARTNER.format(role) for role in self.partners})
+        self.spoken = Spoken({PARTNER.format(role): partner for role, partner in self.partners.items()})
+        untrained = {*self.players, *self.spoken.partners}
+        self.trained = tuple(name for name in self.route.policies if name not in untrained)
         self.plan = self.args.plan(self.method.presets(roster), self.route.by_role, self.trained)
         self.rule = self._rule()
         self.settings = self._settings()
@@ -149,9 +156,11 @@ class Team:
 
     @cached_property
     def engine(self) -> EngineRouter:
+        others = {**self.players, **dict.fromkeys(self.spoken.partners, self.spoken)}
+        if not self.trained:  # nobody needs a model of ours
+            return EngineRouter(others)
         engine = TransformersEngine(self.policies, self.chat, self.fit.cached)
-        models = dict.fromkeys(self.policies.names, engine)
-        return EngineRouter({**models, **self.players})
+        return EngineRouter({**dict.fromkeys(self.policies.names, engine), **others})
 
     @cached_property
     def held_out(self) -> Sequence[Problem]:

@@ -28,6 +28,7 @@ from baselines.rollout import groups, libraries_kept
 from baselines.runlog import RunLog
 from baselines.team import Team
 from baselines.types import Episode
+from llm_marl_envs.errors import ConfigError
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Status
 from llm_marl_envs.stats.figures import team_figures
@@ -47,6 +48,10 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
     team = Team(args, progress)  # bad names and models are found before a folder is made,
     stored |= {"set": list(args.set), "per": list(args.per), "settings": team.plan.record()}
     assert team.held_out is not None  # and names before a model is made
+    if team.method.learns and not team.trained and not team.players:
+        raise ConfigError(
+            "nobody is left to train: every role is played by somebody of --team. To play them: llm-marl evaluate"
+        )
     problems = team.problems[0] if team.method.learns else []
     steps = args.steps if team.method.learns else 0
     budget = TokenBudget.of(args.samples, steps, args.out.parent / args.match if args.match and steps else None)

@@ -16,7 +16,7 @@ FORBIDDEN = {  # whole packages, anywhere in a file
     "baselines": {"leaderboard"},
 }
 EXTRAS = HEAVY | {
-    "datasets", "huggingface_hub", "pyarrow", "math_verify", "sympy", "bm25s", "Stemmer", "wasmtime", "matplotlib", "jinja2",
+    "datasets", "huggingface_hub", "pyarrow", "math_verify", "sympy", "bm25s", "Stemmer", "wasmtime", "matplotlib", "jinja2", "httpx",
 }  # fmt: skip
 
 # What each part may import besides the ground (and, through it, whatever that may import). A part is a module or a package of

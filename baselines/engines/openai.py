@@ -6,13 +6,14 @@ It gives texts and token counts, no ids: what it says can be played, evaluated a
 from __future__ import annotations
 
 import os
-import time
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from random import Random
 from threading import Lock
+from time import sleep
 from typing import Any
 
 import httpx
@@ -81,6 +82,7 @@ class OpenAIEngine:
             limits=httpx.Limits(max_connections=self.at_once),
         )
         self._lock = Lock()
+        weakref.finalize(self, self._client.close)
 
     def generate(self, requests: list[Request]) -> list[Completion]:
         """One completion per request, in order; one that failed says why."""
@@ -91,9 +93,6 @@ class OpenAIEngine:
             asked = [threads.submit(self._ask, request) for request in requests]
             wait(asked)
             return [future.result() for future in asked]
-
-    def close(self) -> None:
-        self._client.close()
 
     def _served(self) -> str:
         try:
@@ -125,7 +124,7 @@ class OpenAIEngine:
             if answer is not None and answer.status_code not in AGAIN and answer.status_code != 200:
                 break
             if turn + 1 < self.tries:
-                time.sleep(_wait_s(answer, turn, request.seed))
+                sleep(_wait_s(answer, turn, request.seed))
         self._count(failures=1)
         return Completion("", failure=f"{self.url}: {why}")
 

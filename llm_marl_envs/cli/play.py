@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from llm_marl_envs.envs.make import make
-from llm_marl_envs.errors import DataError, UnknownName
+from llm_marl_envs.envs.partners import make_team, partner_of, replies_of
+from llm_marl_envs.envs.role import said
+from llm_marl_envs.errors import AgentFailed, UnknownName
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.terminal import printable
 from llm_marl_envs.testing import random_reply
@@ -23,6 +25,7 @@ OUT = Console()
 def play(
     env_id: Annotated[str, tyro.conf.Positional] = "arithmetic/eval_opt-v1",
     seat: tuple[str, ...] = (),
+    team: tuple[str, ...] = (),
     random: bool = False,
     script: Path | None = None,
     problem: str | None = None,
@@ -39,6 +42,8 @@ def play(
     Args:
         env_id: The environment; `llm-marl envs` lists them.
         seat: The agents you play; random texts play the others. Empty: you play all of them.
+        team: Who plays whom, as role=partner or seat=partner: `generator=openai:http://127.0.0.1:8000/v1`, `evaluator=run:runs/latest`,
+            `model:<folder or hub name>`, `script:<file>`, `random`, or what another package announces. You play the rest.
         random: Nobody plays: all texts are random.
         script: A text file with one reply per line, used in order before anybody is asked (\\n stands for a line break).
         problem: A problem's id or index; otherwise the seed picks one.
@@ -51,7 +56,9 @@ def play(
     for agent in seat:
         if agent not in env.possible_agents:
             raise UnknownName(f"agent of {env_id}", agent, env.possible_agents)
-    lines = iter(_script(script))
+    roster = env.workflow.roster
+    partners = make_team(roster, team)
+    lines = iter(replies_of(script) if script else ())
     rng = Random(seed_of("play", seed))
     wanted = int(problem) if problem is not None and problem.isdigit() else problem
     env.reset(seed=seed, options={"problem": wanted})
@@ -62,6 +69,18 @@ def play(
         if terminated or truncated:
             env.step(None)
             continue
+        partner = partner_of(partners, roster.role(agent), agent)
+        if partner is not None and agent not in seat:
+            try:
+                text = said(partner(agent, observation["messages"], info), agent)
+            except AgentFailed as bad:
+                text = bad
+            if isinstance(text, AgentFailed):
+                OUT.print(f"{agent} cannot answer: {escape(printable(str(text), None))}")
+                env.give_up(str(text))
+            else:
+                env.step(text)
+            continue
         reply = next(lines, None)
         if reply is None and not random and (agent in seat or not seat):
             reply = _ask(agent, observation["messages"][-1]["content"], info["choices"])
@@ -69,19 +88,8 @@ def play(
         env.step(random_reply(rng, info["choices"]) if reply is None else reply)
     if out is not None:
         with TraceWriter(out) as writer:
-            writer.write(env.trace(entry="play", people=sorted(set(people))))
+            writer.write(env.trace(entry="play", people=sorted(set(people)), **({"team": list(team)} if team else {})))
         OUT.print(f"trace appended to {out}; score it with: llm-marl score {out}")
-
-
-def _script(path: Path | None) -> list[str]:
-    if path is None:
-        return []
-    try:
-        return [line.replace("\\n", "\n") for line in path.read_text("utf-8").rstrip("\n").split("\n")]
-    except FileNotFoundError:
-        raise DataError(f"no script {path}; expected a text file with one reply per line") from None
-    except UnicodeDecodeError as bad:
-        raise DataError(f"{path} is not UTF-8 ({bad.reason} at byte {bad.start}); save it as UTF-8") from None
 
 
 def _ask(agent: str, prompt: str, choices: tuple[str, ...]) -> str:

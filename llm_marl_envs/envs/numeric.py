@@ -216,14 +216,12 @@ def numeric(env: Any, obs: ObsCodec, act: ActCodec, *, flat: bool = False) -> An
 
     The environment is taken over. Raises ConfigError for one that was reset, or that is no AEC, parallel or role view.
     """
-    shells: tuple[tuple[Any, Any], ...] = (
-        (WorkflowEnv, NumericAEC),
-        (WaveEnv, NumericParallel),
-        (RoleEnv, NumericRole),
-    )
-    for view, shell in shells:
-        if isinstance(env, view):
-            return shell(env, obs, act, flat=flat)
+    if isinstance(env, WorkflowEnv):
+        return NumericAEC(env, obs, act, flat=flat)
+    if isinstance(env, WaveEnv):
+        return NumericParallel(env, obs, act, flat=flat)
+    if isinstance(env, RoleEnv):
+        return NumericRole(env, obs, act, flat=flat)
     raise ConfigError(
         f"numeric() takes what make, make_parallel or make_role returned; got {type(env).__name__}. For many at once: "
         f"gymnasium.vector.SyncVectorEnv([lambda: numeric(make_role(...), obs, act)] * n)"

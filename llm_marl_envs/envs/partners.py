@@ -46,13 +46,27 @@ def make_team(roster: Roster, given: Sequence[str]) -> dict[str, Partner]:
             raise UnknownName("role or seat", who, (*roster.roles, *roster.names))
         if who in team:
             raise ConfigError(f"{who} has two partners; the second is {spec!r}")
-        team[who] = made.setdefault(spec, None) or made.setdefault(spec, make_partner(spec))  # type: ignore[arg-type]
+        if spec not in made:
+            made[spec] = make_partner(spec)
+        team[who] = made[spec]
     return team
 
 
 def partner_of(team: Mapping[str, Partner], role: str, seat: str) -> Partner | None:
     """Who plays a seat: what is said of the seat goes before what is said of its role."""
     return team.get(seat, team.get(role))
+
+
+def replies_of(path: Path) -> list[str]:
+    """The replies of a script: one a line, with \\n for a line break."""
+    try:
+        return [line.replace("\\n", "\n") for line in path.read_text("utf-8").rstrip("\n").split("\n")]
+    except FileNotFoundError:
+        raise DataError(f"no script {path}; expected a text file with one reply per line") from None
+    except UnicodeDecodeError as bad:
+        raise DataError(f"{path} is not UTF-8 ({bad.reason} at byte {bad.start}); save it as UTF-8") from None
+    except OSError as bad:
+        raise DataError(f"{path} cannot be read: {bad.strerror}") from None
 
 
 def random(argument: str) -> Partner:
@@ -68,15 +82,7 @@ def random(argument: str) -> Partner:
 
 def script(argument: str) -> Partner:
     """The lines of a UTF-8 file, in order and from the first again after the last; \\n in a line is a line break."""
-    path = Path(argument)
-    try:
-        lines = [line.replace("\\n", "\n") for line in path.read_text("utf-8").rstrip("\n").split("\n")]
-    except FileNotFoundError:
-        raise DataError(f"no script {path}; expected a text file with one reply per line") from None
-    except UnicodeDecodeError as bad:
-        raise DataError(f"{path} is not UTF-8 ({bad.reason} at byte {bad.start}); save it as UTF-8") from None
-    except OSError as bad:
-        raise DataError(f"{path} cannot be read: {bad.strerror}") from None
+    lines = replies_of(Path(argument))
     spoken = 0
 
     def speak(agent: str, messages: tuple[Message, ...], info: dict[str, Any]) -> str:
