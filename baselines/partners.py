@@ -8,51 +8,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baselines.types import Engine, Request, Sampling
-from llm_marl_envs.errors import AgentFailed, ConfigError
-from llm_marl_envs.protocol import Ask
-from llm_marl_envs.seeds import seed_of
-from llm_marl_envs.session import Message
-
-GREEDY = Sampling(temperature=0.0, max_tokens=1024)
-Asked = tuple[str, tuple[Message, ...], dict[str, Any]]
-
-
-@dataclass
-class EnginePartner:
-    """An engine as a partner: greedy unless `sampling` says otherwise, and then the same text to the same chat. policy: which of the
-    engine's policies plays an agent."""
-
-    engine: Engine
-    policy: Callable[[str], str] = lambda agent: "partner"
-    sampling: Sampling = GREEDY
-
-    def __call__(self, agent: str, messages: tuple[Message, ...], info: dict[str, Any]) -> str:
-        text = self.many([(agent, messages, info)])[0]
-        if isinstance(text, AgentFailed):
-            raise text
-        return text
-
-    def many(self, asks: Sequence[Asked]) -> list[str | AgentFailed]:
-        """One text for each (agent, messages, info), or why there is none."""
-        requests = [self._request(*ask) for ask in asks]
-        return [AgentFailed(done.failure) if done.failure else done.text for done in self.engine.generate(requests)]
-
-    def _request(self, agent: str, messages: tuple[Message, ...], info: Mapping[str, Any]) -> Request:
-        ask = Ask(agent, messages[-1]["content"], choices=info["choices"], infoset=info["infoset"], kind=info["kind"])
-        return Request(
-            self.policy(agent),
-            messages,
-            seed_of("partner", agent, messages),
-            ask,
-            sampling=self.sampling,
-            new=len(messages),
-        )
+from baselines.args import TrainArgs
+from baselines.engines.spoken import EnginePartner
+from baselines.progress import Progress
+from baselines.runlog import RunLog
+from baselines.types import Sampling
+from llm_marl_envs.errors import ConfigError, MissingExtra
 
 
 def openai(argument: str) -> EnginePartner:
@@ -60,8 +24,6 @@ def openai(argument: str) -> EnginePartner:
     try:
         from baselines.engines.openai import OpenAIEngine
     except ImportError as bad:
-        from llm_marl_envs.errors import MissingExtra
-
         raise MissingExtra("an endpoint", "openai") from bad
     url, _, name = argument.partition("#")
     return EnginePartner(OpenAIEngine(url, name))
@@ -79,8 +41,6 @@ def run(argument: str) -> EnginePartner:
     path = Path(folder) / "args.json"
     if not path.is_file():
         raise ConfigError(f"{folder!r} is no run folder: it has no args.json")
-    from baselines.args import TrainArgs
-
     known = {f.name for f in dataclasses.fields(TrainArgs)}
     stored = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(path.read_text()).items() if k in known}
     return _team(stored | {"out": Path(folder)}, step)
@@ -88,9 +48,6 @@ def run(argument: str) -> EnginePartner:
 
 def _team(settings: dict[str, Any], step: str | None) -> EnginePartner:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see `baselines.cli`
-    from baselines.args import TrainArgs
-    from baselines.progress import Progress
-    from baselines.runlog import RunLog
     from baselines.team import Team
 
     team = Team(TrainArgs(**settings), Progress(quiet=True))

@@ -33,8 +33,8 @@ from baselines.rollout import Start, rollout
 from baselines.tiny.sizes import SIZES
 from baselines.tiny.warm_start import tiny_model
 from baselines.types import Episode, Player, Sampling
-from llm_marl_envs.envs.partners import make_team
 from llm_marl_envs.errors import ConfigError, UnknownName
+from llm_marl_envs.partners import make_team
 from llm_marl_envs.protocol import Workflow
 from llm_marl_envs.rewards import Rule, reward_rule
 from llm_marl_envs.seeds import seed_of

@@ -43,8 +43,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "traces": ("session", "spec", "outcome", "stats", "tools.run"),
     "testing": ("traces",),
     "envs": ("rewards", "traces", "spec", "tools.run"),
+    "partners": ("envs", "testing"),
     "orchestration": ("graph", "rewards", "stats", "traces"),
-    "cli": ("envs", "orchestration", "testing", "tasks", "tools", "workflows", "grading"),
+    "cli": ("envs", "partners", "orchestration", "testing", "tasks", "tools", "workflows", "grading"),
     "": ("cli",),  # the package itself: what users import
 }
 

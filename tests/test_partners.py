@@ -7,10 +7,9 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from llm_marl_envs import make, make_role, read_traces
-from llm_marl_envs.envs import partners
-from llm_marl_envs.envs.partners import make_partner, make_team
+from llm_marl_envs import make, make_role, partners, read_traces
 from llm_marl_envs.errors import AgentFailed, ConfigError, DataError, UnknownName
+from llm_marl_envs.partners import make_partner, make_team
 from llm_marl_envs.session import Status
 
 INFO = {"kind": "message", "choices": (), "infoset": (), "turn": 0}
