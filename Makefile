@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/pip install --quiet --constraint constraints.txt
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo test lint bench gpu gpu-wheels results cards clean
+.PHONY: demo test lint bench gpu gpu-wheels results cards conformance clean
 
 demo: .venv/.demo
 	.venv/bin/llm-marl study --arms shared shuffled prompted --seeds 1 --steps 30 --eval-every 5 --out runs/demo
@@ -42,6 +42,10 @@ gpu-wheels:
 results: .venv/.demo
 	.venv/bin/llm-marl study --arms shared isolated shuffled shared:solo --seeds 0 1 2 --steps 60 --eval-every 10 --out runs/results
 	.venv/bin/llm-marl score runs/results
+
+# Other libraries, each in an environment of its own, trained on our environments: docs/conformance.md.
+conformance:
+	$(PYTHON) conformance/run.py
 
 # The pages of docs/tasks, from the code.
 cards: .venv/.dev

@@ -14,7 +14,7 @@ from sums import generator
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=30_000)
+    parser.add_argument("--steps", type=int, default=16_000)
     args = parser.parse_args()
     torch.set_num_threads(1)
     check_env(generator())

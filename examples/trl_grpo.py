@@ -22,7 +22,7 @@ from llm_marl_envs import make_task, make_workflow
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--problems", type=int, default=200)
     args = parser.parse_args()
     torch.set_num_threads(1)
