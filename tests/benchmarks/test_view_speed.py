@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import pytest
 from benchmarks.ratio import compare
+from toys import Capitals, Lookup
 
-from llm_marl_envs import make, make_parallel, make_role, make_vec, numeric
+from llm_marl_envs import VecEnv, WorkflowEnv, make, make_parallel, make_role, make_vec, numeric
 from llm_marl_envs.envs.codecs import Hashed, Menu
 
 N = 1024
@@ -50,6 +52,22 @@ def test_a_batch_against_a_loop(benchmark, env_id):
     loop = [make(env_id, **KNOBS[env_id]) for _ in range(count)]
     batch = make_vec(env_id, count, **KNOBS[env_id])
     compare(benchmark, lambda: in_turn(loop), lambda: together(batch), f"{env_id}: a loop over {count} against a batch")
+
+
+@dataclass(frozen=True)
+class Remote(Capitals):
+    """Its tool is two milliseconds away, as a retrieval server is."""
+
+    def _find(self, country: str) -> str:
+        time.sleep(0.002)
+        return super()._find(country)
+
+
+def test_a_batch_against_a_loop_where_a_tool_is_remote(benchmark):
+    loop, batch = [WorkflowEnv(Remote(), Lookup()) for _ in range(N)], VecEnv(Remote(), Lookup(), N)
+    compare(
+        benchmark, lambda: in_turn(loop), lambda: together(batch), f"a remote tool: a loop over {N} against a batch"
+    )
 
 
 @pytest.mark.parametrize("view", [make, make_parallel, make_role])
