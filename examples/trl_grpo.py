@@ -1,4 +1,4 @@
-"""TRL: GRPOTrainer trains the tiny model as a team of a generator and an evaluator, and held-out accuracy rises."""
+"""TRL: GRPOTrainer trains the generator of a team whose evaluator is the same model, and held-out accuracy rises."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if __name__ == "__main__":
     folder = str(tiny_model("eval_opt", task, seed=args.seed))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    team = TeamRollout(task, workflow, tokenizer, seed=args.seed)
+    team = TeamRollout(task, workflow, tokenizer, seed=args.seed, roles=["generator"])
 
     def accuracy() -> float:
         engine = TransformersEngine(OneModel(model.eval()), team.chat)
@@ -38,8 +38,8 @@ if __name__ == "__main__":
         return evaluate(task, workflow, held, team.route, engine, sampling=Sampling(0.0, 40)).accuracy.mean
 
     config = GRPOConfig(
-        "build/trl", per_device_train_batch_size=128, num_generations=8, max_completion_length=64, max_steps=args.steps,
-        learning_rate=3e-4, lr_scheduler_type="linear", beta=0.0, scale_rewards="none", loss_type="dr_grpo", temperature=0.7,
+        "build/trl", per_device_train_batch_size=192, num_generations=8, max_completion_length=64, max_steps=args.steps,
+        learning_rate=1.5e-4, lr_scheduler_type="linear", beta=0.0, scale_rewards="none", loss_type="dr_grpo", temperature=0.7,
         report_to=[], save_strategy="no", logging_steps=5, use_cpu=True, bf16=False, gradient_checkpointing=False, seed=args.seed,
     )  # fmt: skip
     before = accuracy()
