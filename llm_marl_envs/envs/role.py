@@ -157,8 +157,8 @@ class Seats(Episodes):
         """What the learner sees: the chat of the agent that is asked."""
         return {"messages": self.session.messages(self.call)} if self.session and self.call else NOTHING
 
-    def paid(self) -> float:
-        """The learner's reward since it was last paid."""
+    def rewarded(self) -> float:
+        """The learner's reward since it was last rewarded."""
         given = self.shaped()
         if self.call is None:
             graded, _ = self.graded()
@@ -210,7 +210,7 @@ class RoleEnv(Seats, gymnasium.Env[Observation, str]):
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Give the learner's text. Never truncated: a budget that ran out is an end."""
         over = not self._drive(self.act(action))
-        return self.seen(), self.paid(), over, False, self.told()
+        return self.seen(), self.rewarded(), over, False, self.told()
 
     def _drive(self, playing: Generator[Need, Any, bool]) -> bool:
         given = None

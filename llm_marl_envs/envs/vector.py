@@ -106,7 +106,7 @@ class VecEnv(VectorEnv):
             {i: env.start(None, None) if self._over[i] else env.act(actions[i]) for i, env in enumerate(self.envs)}
         )
         over = np.array([env.call is None for env in self.envs])
-        rewards = np.array([0.0 if r else env.paid() for r, env in zip(resumed, self.envs, strict=True)])
+        rewards = np.array([0.0 if r else env.rewarded() for r, env in zip(resumed, self.envs, strict=True)])
         ends: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and over.any():
             done = over.nonzero()[0].tolist()
