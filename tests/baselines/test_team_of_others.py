@@ -21,6 +21,7 @@ from baselines.progress import Progress  # noqa: E402
 from baselines.runlog import RunLog, read_lines  # noqa: E402
 from baselines.team import Team  # noqa: E402
 from baselines.train import train  # noqa: E402
+from baselines.types import Request, Sampling  # noqa: E402
 from llm_marl_envs import make_role, read_traces  # noqa: E402
 from llm_marl_envs.errors import ConfigError, UnknownName  # noqa: E402
 from llm_marl_envs.partners import make_partner  # noqa: E402
@@ -98,8 +99,6 @@ def test_a_checkpoint_takes_a_seat(micro_folder, tmp_path):
     team = Team(first, Progress(quiet=True))
     team.restore(RunLog(first.out).chosen())
     call = env.session.events[1 + (env.session.events[1].reply is None)].call
-    from baselines.types import Request, Sampling
-
     again = team.engine.generate([Request("evaluator", env.session.messages(call), 0, call, sampling=Sampling(0.0, 4))])
     heard = next(e.reply.text for e in env.session.events if e.reply and e.call.agent == "evaluator_0")
     assert heard == again[0].text
@@ -114,6 +113,8 @@ def test_a_checkpoint_takes_a_seat(micro_folder, tmp_path):
 
 def test_a_model_takes_a_seat(micro_folder):
     speak = make_partner(f"model:{micro_folder}")
+    assert speak.sampling == Sampling(0.0, 1024)  # type: ignore[attr-defined]
+    speak.sampling = Sampling(0.0, 8)  # type: ignore[attr-defined]
     chats = [({"role": "user", "content": text},) for text in ("What is 1 + 1?", "What is 22 + 13?")]
     assert [speak("a_0", chat, INFO) for chat in chats] == speak.many([("a_0", chat, INFO) for chat in chats])  # type: ignore[attr-defined]
 
