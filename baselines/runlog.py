@@ -45,7 +45,9 @@ class RunLog:
             if not resume:
                 raise ConfigError(f"{folder} already holds a run. Continue with --resume, or choose another --out.")
             before = json.loads(path.read_text())
-            changed = sorted(k for k in before.keys() | args.keys() if before.get(k) != args.get(k))
+            # a setting that came later and is empty is as it was
+            known = before | {k: args[k] for k in args.keys() - before.keys() if not args[k]}
+            changed = sorted(k for k in known.keys() | args.keys() if known.get(k) != args.get(k))
             if changed:
                 was = ", ".join(f"{k}: {before.get(k)!r} then, {args.get(k)!r} now" for k in changed)
                 raise ConfigError(

@@ -43,10 +43,10 @@ class Interrupted(KeyboardInterrupt):
 def train(args: TrainArgs, progress: Progress | None = None) -> Path:
     """Run the loop and return the run folder. Raises Interrupted after ctrl-C, with a checkpoint of the last whole step."""
     progress = progress or Progress()
-    record = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(args).items()}
+    record = {k: _plain(v) for k, v in dataclasses.asdict(args).items()}
     stored = {k: v for k, v in record.items() if k not in ("out", "resume", "threads", "device")}
     team = Team(args, progress)  # bad names and models are found before a folder is made,
-    stored |= {"set": list(args.set), "per": list(args.per), "settings": team.plan.record()}
+    stored["settings"] = team.plan.record()
     assert team.held_out is not None  # and names before a model is made
     if team.method.learns and not team.trained and not team.players:
         raise ConfigError(
@@ -93,6 +93,11 @@ def train(args: TrainArgs, progress: Progress | None = None) -> Path:
             if stop and not last:
                 raise Interrupted(f"stopped after step {step + 1} of {steps}; go on with --resume --out {args.out}")
     return args.out
+
+
+def _plain(setting: Any) -> Any:
+    """A setting as JSON has it."""
+    return str(setting) if isinstance(setting, Path) else list(setting) if isinstance(setting, tuple) else setting
 
 
 def pick_problems(problems: Sequence[Problem], count: int, step: int, seed: int) -> list[Problem]:

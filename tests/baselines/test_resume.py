@@ -166,3 +166,10 @@ def test_problems_come_once_an_epoch():
     picked = [p for step in range(5) for p in pick_problems(problems, 4, step, seed=0)]
     assert sorted(picked[:10]) == sorted(picked[10:]) == problems
     assert picked[:10] != picked[10:]
+
+
+def test_a_run_from_before_a_setting_came_goes_on_if_it_is_empty(tmp_path):
+    RunLog.start(tmp_path / "run", {"seed": 1}, resume=False)
+    RunLog.start(tmp_path / "run", {"seed": 1, "team": [], "match": ""}, resume=True)
+    with pytest.raises(ConfigError, match=r"team: None then, \['evaluator=random'\] now"):
+        RunLog.start(tmp_path / "run", {"seed": 1, "team": ["evaluator=random"]}, resume=True)

@@ -203,7 +203,7 @@ def test_failed_episodes_are_counted_apart(tmp_path, monkeypatch):
             task = type("Broken", (), {"grade": lambda *_: 1 / 0})()
         return outcome_of(session, task, problem)
 
-    monkeypatch.setattr("llm_marl_envs.envs.aec.outcome_of", crashing)
+    monkeypatch.setattr("llm_marl_envs.envs.episodes.outcome_of", crashing)
     traces = solo("++-")
     assert [t.status for t in traces] == [Status.FINISHED, Status.FAILED, Status.FINISHED]
     path = written(tmp_path / "a.jsonl", *traces)
