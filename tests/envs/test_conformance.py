@@ -65,8 +65,7 @@ def test_pettingzoo_parallel(env_id, example_dir):
     parallel_api_test(turn_based_aec_to_parallel(made(env_id, data_dir=example_dir)), num_cycles=100)
 
 
-@pytest.mark.skipif(not hasattr(pettingzoo, "make"), reason="this PettingZoo has no registry")
-def test_pettingzoo_registry(env_id, example_dir):
+def found_by_name(env_id, example_dir):
     register()
     env = pettingzoo.make("aec", env_id, data_dir=example_dir, reward="own", **KNOBS[env_id])
     assert env.unwrapped.metadata["name"] == env_id
@@ -74,7 +73,12 @@ def test_pettingzoo_registry(env_id, example_dir):
     api_test(env, num_cycles=10)
 
 
-def test_global_generators_are_untouched(env_id, example_dir):
+test_pettingzoo_registry = pytest.mark.skipif(
+    not hasattr(pettingzoo, "make"), reason="this PettingZoo has no registry"
+)(every("env_id", SAMPLE)(found_by_name))
+
+
+def leaves_global_generators(env_id, example_dir):
     before = random.getstate(), pickle.dumps(np.random.get_state())
     env = made(env_id, data_dir=example_dir, render_mode="ansi")
     for seed in (None, 0, 1):
@@ -83,6 +87,9 @@ def test_global_generators_are_untouched(env_id, example_dir):
             env.step(None if any(env.last()[2:4]) else "\\boxed{1}")
         env.render()
     assert (random.getstate(), pickle.dumps(np.random.get_state())) == before
+
+
+test_global_generators_are_untouched = every("env_id", SAMPLE)(leaves_global_generators)
 
 
 def test_a_pickled_episode_goes_on_identically(env_id, example_dir):
@@ -119,8 +126,8 @@ def test_a_pickled_episode_goes_on_identically(env_id, example_dir):
         test_pettingzoo_rendering,
         test_pettingzoo_state,
         test_pettingzoo_parallel,
-        test_pettingzoo_registry,
-        test_global_generators_are_untouched,
+        found_by_name,
+        leaves_global_generators,
         test_a_pickled_episode_goes_on_identically,
     ],
     ids=lambda check: check.__name__,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cases import every
 from envs.views import play_aec, play_role, play_waves, reply
 from fitting import ENVS
 
@@ -91,7 +92,7 @@ def no_programs(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_programs")
-@pytest.mark.parametrize("env_id", ENVS.values(), ids=ENVS)
+@every("env_id", ENVS.values())
 def test_no_view_changes_an_outcome(env_id):
     traces = through_all(env_id, list(range(4)))
     assert len({trace.seed for trace in traces}) == 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gymnasium
 import pettingzoo
 import pytest
+from cases import every
 from envs.views import reply
 from fitting import ENVS
 from gymnasium.utils.env_checker import check_env
@@ -20,15 +21,14 @@ TEXTS = (r"\boxed{1}", r"\boxed{Incorrect}", "STRATEGY 1: a\nSTRATEGY 2: b", "<s
 SMALL = {"arithmetic": {"train_size": 50}, "atlas": {"size": 100, "train_size": 40}, "snippets": {"train_size": 20}}
 
 
-@pytest.fixture(params=ENVS.values(), ids=ENVS)
-def env_id(request) -> str:
-    return request.param
+EACH = every("env_id", ENVS.values())  # a workflow each
 
 
 def knobs(env_id: str) -> dict:
     return SMALL[split_id(env_id)[0]]
 
 
+@EACH
 def test_waves(env_id, capsys):
     parallel_api_test(made := make_parallel(env_id, **knobs(env_id)), num_cycles=20)
     parallel_seed_test(lambda: make_parallel(env_id, **knobs(env_id)), num_cycles=10)
@@ -39,6 +39,7 @@ def test_waves(env_id, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:.*WARN.*|.*is not recommended.*")
+@EACH
 def test_one_learner_in_text(env_id):
     for role in (None, make(env_id, **knobs(env_id)).workflow.roster.roles[0]):
         check_env(make_role(env_id, role, reply, render_mode="ansi", **knobs(env_id)), skip_render_check=True)
@@ -48,6 +49,7 @@ def test_one_learner_in_text(env_id):
 @pytest.mark.filterwarnings(
     "ignore:.*WARN.*", "ignore:Observation numpy array is all zeros"
 )  # who is not asked sees nothing
+@EACH
 def test_numbers(env_id, coded, capsys):
     workflow = make(env_id, **knobs(env_id)).workflow
     obs = Hashed(32) if coded == "menu" else TokenIds(40)
@@ -70,6 +72,7 @@ def test_numbers(env_id, coded, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:.*WARN.*")
+@EACH
 def test_one_learner_token_by_token(env_id):
     env = make_role(env_id, **knobs(env_id))
     check_env(TokenByToken(env, Hashed(16), "0123456789", 2, r"\boxed{", "}"), skip_render_check=True)
