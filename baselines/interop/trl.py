@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 import torch
-from trl import GRPOTrainer
+from trl import GRPOTrainer  # type: ignore[attr-defined]
 
 from baselines.batch import conversations
 from baselines.chat import Chat
@@ -92,18 +92,19 @@ class TeamRollout:
 
     def __call__(self, prompts: Sequence[Any], trainer: GRPOTrainer) -> dict[str, list[Any]]:
         """One row for each prompt, in order."""
+        settings: Any = trainer.args  # a GRPOConfig
         problems = [self._problem(prompt) for prompt in prompts]
         model = trainer.accelerator.unwrap_model(trainer.model)
         was = model.training
         model.eval()
         self.calls += 1
         try:
-            episodes = self._play(model, problems, float(trainer.args.temperature))
+            episodes = self._play(model, problems, float(settings.temperature))
         finally:
             model.train(was)
         rows = [self.row(episode) for episode in episodes]
         longest = max(len(row["completion_ids"]) for row in rows)
-        if longest > (most := trainer.args.max_completion_length or longest):
+        if longest > (most := settings.max_completion_length or longest):
             raise ConfigError(
                 f"a conversation has {longest} tokens after its first prompt; raise max_completion_length from {most}"
             )
@@ -148,6 +149,7 @@ class TeamRollout:
         )
         sampling = Sampling(temperature, self.max_tokens)
         found: dict[int, Episode] = {}
+        episodes: list[Episode] = []
         for again in range(REDRAWS):
             left = [i for i in range(len(problems)) if i not in found]
             starts = groups(
