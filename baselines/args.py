@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +157,14 @@ class TrainArgs:
     def knobs(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """`set` sorted into the task's, the workflow's and the method's knobs."""
         return sort_knobs(self.set, self.task, self.workflow, self.method)
+
+
+def args_of(run: Path) -> TrainArgs:
+    """The settings of a run folder, as its args.json has them."""
+    stored = json.loads((run / "args.json").read_text())
+    known = {f.name for f in dataclasses.fields(TrainArgs)}
+    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k in known}
+    return TrainArgs(**settings, out=run)
 
 
 def sort_knobs(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from baselines.args import TrainArgs
+from baselines.args import TrainArgs, args_of
 from baselines.tiny.sizes import SIZES
 from llm_marl_envs.errors import MissingExtra
 
@@ -89,7 +88,7 @@ def evaluate(
 
     folder = Path(policy)
     is_run = (folder / "args.json").is_file()
-    args = _args_of(folder) if is_run else TrainArgs(model=policy, method="prompted")
+    args = args_of(folder) if is_run else TrainArgs(model=policy, method="prompted")
     progress = _progress()
     named = args.model
     if is_run:  # the model that the run started from, whatever is played now
@@ -163,13 +162,6 @@ def study(
     from baselines.study import run_study
 
     run_study(args, arms, seeds, _progress(), equal)
-
-
-def _args_of(folder: Path) -> TrainArgs:
-    stored = json.loads((folder / "args.json").read_text())
-    known = {f.name for f in dataclasses.fields(TrainArgs)}
-    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k in known}
-    return TrainArgs(**settings, out=folder)
 
 
 def _need_torch(what: str) -> None:

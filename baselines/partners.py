@@ -5,13 +5,10 @@ Modules that need torch are imported when a partner is made, so that listing par
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 from pathlib import Path
-from typing import Any
 
-from baselines.args import TrainArgs
+from baselines.args import TrainArgs, args_of
 from baselines.engines.spoken import EnginePartner
 from baselines.progress import Progress
 from baselines.runlog import RunLog
@@ -31,7 +28,7 @@ def openai(argument: str) -> EnginePartner:
 
 def model(argument: str) -> EnginePartner:
     """A hub name or a local folder of a model with a chat template, as it is."""
-    return _team({"model": argument, "method": "prompted"}, None)
+    return _team(TrainArgs(model=argument, method="prompted"), None)
 
 
 def run(argument: str) -> EnginePartner:
@@ -41,16 +38,14 @@ def run(argument: str) -> EnginePartner:
     path = Path(folder) / "args.json"
     if not path.is_file():
         raise ConfigError(f"{folder!r} is no run folder: it has no args.json")
-    known = {f.name for f in dataclasses.fields(TrainArgs)}
-    stored = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(path.read_text()).items() if k in known}
-    return _team(stored | {"out": Path(folder)}, step)
+    return _team(args_of(Path(folder)), step)
 
 
-def _team(settings: dict[str, Any], step: str | None) -> EnginePartner:
+def _team(args: TrainArgs, step: str | None) -> EnginePartner:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see `baselines.cli`
     from baselines.team import Team
 
-    team = Team(TrainArgs(**settings), Progress(quiet=True))
+    team = Team(args, Progress(quiet=True))
     if step is not None and team.method.learns:
         team.restore(RunLog(team.args.out).chosen(step))
     by_role, first = team.route.by_role, team.route.policies[0]

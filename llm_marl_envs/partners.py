@@ -5,7 +5,7 @@ Names come from the entry-point group `llm_marl.partners`; each makes a partner 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from random import Random
@@ -50,11 +50,6 @@ def make_team(roster: Roster, given: Sequence[str]) -> dict[str, Partner]:
             made[spec] = make_partner(spec)
         team[who] = made[spec]
     return team
-
-
-def partner_of(team: Mapping[str, Partner], role: str, seat: str) -> Partner | None:
-    """Who plays a seat: what is said of the seat goes before what is said of its role."""
-    return team.get(seat, team.get(role))
 
 
 def replies_of(path: Path) -> list[str]:

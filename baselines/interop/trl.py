@@ -26,6 +26,7 @@ from baselines.engines.transformers import TransformersEngine
 from baselines.policies import PolicyRouter
 from baselines.rollout import groups, rollout
 from baselines.types import Episode, Sampling, Turn
+from llm_marl_envs.envs.episodes import REDRAWS
 from llm_marl_envs.envs.role import Partner
 from llm_marl_envs.errors import ConfigError, ToolFailed, UnknownName
 from llm_marl_envs.protocol import Workflow
@@ -35,7 +36,6 @@ from llm_marl_envs.session import Limits, Status
 from llm_marl_envs.task import Problem, Task
 
 ID = "problem"  # the column, and what stands before a problem's id in a prompt
-REDRAWS = 10
 
 
 class OneModel:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from llm_marl_envs.envs.make import make
-from llm_marl_envs.envs.role import said
+from llm_marl_envs.envs.role import partner_of, said
 from llm_marl_envs.errors import AgentFailed, UnknownName
-from llm_marl_envs.partners import make_team, partner_of, replies_of
+from llm_marl_envs.partners import make_team, replies_of
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.terminal import printable
 from llm_marl_envs.testing import random_reply

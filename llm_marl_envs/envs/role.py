@@ -72,7 +72,7 @@ class Seats(Episodes):
                     raise UnknownName(
                         f"role or seat of {type(workflow).__name__}", name, (*roster.roles, *roster.names)
                     )
-        self.partners = {seat: _partner(partners, roster.role(seat), seat) for seat in roster.names}
+        self.partners = {seat: partner_of(partners, roster.role(seat), seat) for seat in roster.names}
         if missing := [seat for seat in roster.names if seat not in self.seats and self.partners[seat] is None]:
             raise ConfigError(
                 f"nobody plays {missing[0]}: give partners=callable(agent, messages, info) -> text, or a mapping from role or seat "
@@ -232,7 +232,8 @@ def said(text: object, agent: str) -> str | AgentFailed:
     return text
 
 
-def _partner(partners: Partners | None, role: str, seat: str) -> Partner | None:
+def partner_of(partners: Partners | None, role: str, seat: str) -> Partner | None:
+    """Who plays a seat: what is said of the seat goes before what is said of its role."""
     if isinstance(partners, Mapping):
         return partners.get(seat, partners.get(role))
     return partners
