@@ -1,8 +1,9 @@
-"""Builds an environment for each library, runs its example with three seeds, and writes docs/conformance.md.
+"""Builds an environment for each set of libraries, runs the examples in it, and writes docs/conformance.md.
 
-    python conformance/run.py [name ...] [--seeds 0 1 2] [--python PATH]
+    python conformance/run.py [example ...] [--seeds 0 1 2] [--python PATH]
 
-Without names: all. Rows of libraries that are not named stay as they were. `--python` uses an interpreter that has the libraries already.
+Without names: all. Rows that are not named stay as they were. `--python` uses an interpreter that has the libraries already. A row that fails
+says so in the table, the others go on, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -16,150 +17,131 @@ import subprocess
 import sys
 import time
 import venv
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+
+from rows import PLACES, ROWS, Place, Row, page, verdict
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "conformance" / "results.json"
 PAGE = ROOT / "docs" / "conformance.md"
 FIGURE = re.compile(r"(-?\d+\.\d+) -> (-?\d+\.\d+)\s*$", re.MULTILINE)
-CHANCE = {"return": 0.2, "held-out accuracy": 0.0}  # of a policy that acts at random
+SAID = re.compile(r"^ok: (.+)$", re.MULTILINE)
+LONGEST = 3600  # seconds on the wall of one run of an example
 
 
-@dataclass(frozen=True)
-class Library:
-    """One row. installs: beside this project. shows: the distributions whose versions are in the table."""
-
-    name: str
-    example: str
-    does: str
-    installs: tuple[str, ...]
-    shows: tuple[str, ...]
-    figure: str = "return"
+class Failed(Exception):
+    """An example, its tests or its environment that did not work: what it said last."""
 
 
-LIBRARIES = (
-    Library("sb3", "sb3_ppo.py", "its `check_env`; PPO on one role, the other played by a partner", ("stable-baselines3>=2.9,<3",), ("stable-baselines3", "gymnasium")),
-    Library("torchrl", "torchrl_mappo.py", "its `check_env_specs`; clipped PPO on both roles of a team, waves", ("torchrl>=0.14,<0.15",), ("torchrl", "tensordict", "pettingzoo")),
-    Library("trl", "trl_grpo.py", "GRPOTrainer on a team through `rollout_func`, the tiny model", ("trl>=1.10,<2",), ("trl", "transformers"), "held-out accuracy"),
-)  # fmt: skip
-BY_DESIGN = (
-    ("Stable-Baselines3, SuperSuit, RLlib: texts as observations or actions", "their policies and wrappers know arrays only: use `numeric`"),
-    ("`aec_to_parallel` on the AEC view", "agents of one wave act one after the other there: use `make_parallel`"),
-    ("one row of TRL for a whole episode", "asks with `fresh=True` are new conversations; a row is one of them"),
-)  # fmt: skip
-
-
-def prepared(library: Library, python: str | None) -> str:
-    """An interpreter that has the library: the one given, or that of an environment built for it."""
-    if python:
-        return python
-    folder = ROOT / "build" / "conformance" / library.name
-    found = folder / "bin" / "python"
-    if not (folder / ".done").exists():
+def interpreter(name: str, place: Place) -> str:
+    """The Python of an environment with its libraries, which is built if it is not there yet or what belongs in it has changed."""
+    folder = ROOT / "build" / "conformance" / name
+    found, done = folder / "bin" / "python", folder / ".done"
+    constraints = ROOT / "constraints.txt"
+    wanted = json.dumps([place.extras, place.installs, constraints.read_text(), (ROOT / "pyproject.toml").read_text()])
+    if not done.exists() or done.read_text() != wanted:
+        print(f"{name}: building its environment", flush=True)
         venv.create(folder, with_pip=True, clear=True)
-        pip = [str(found), "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt")]
-        subprocess.run([*pip, "--editable", f"{ROOT}[train,data]", *library.installs], check=True)
-        (folder / ".done").touch()
+        pip = [str(found), "-m", "pip", "install", "--quiet", "--constraint", str(constraints)]
+        built = subprocess.run(
+            [*pip, "--editable", f"{ROOT}[{place.extras}]", "pytest>=9", *place.installs],
+            capture_output=True,
+            text=True,
+        )
+        if built.returncode:
+            raise Failed(last_line(built.stderr))
+        done.write_text(wanted)
     return str(found)
 
 
-def played(library: Library, python: str, seed: int) -> tuple[float, float, float]:
-    """The figure before and after, and CPU seconds."""
-    env = os.environ | {
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-    }
-    began = os.times()
-    run = subprocess.run(
-        [python, library.example, "--seed", str(seed)], cwd=ROOT / "examples", env=env, capture_output=True, text=True
-    )
-    ended = os.times()
-    found = FIGURE.search(run.stdout)
-    if run.returncode or not found:
-        raise SystemExit(f"{library.example} --seed {seed} failed:\n{run.stdout[-1000:]}\n{run.stderr[-3000:]}")
-    cpu = ended.children_user + ended.children_system - began.children_user - began.children_system
-    return float(found[1]), float(found[2]), cpu
-
-
-def versions(library: Library, python: str) -> dict[str, str]:
-    code = f"import importlib.metadata as m; print(*[m.version(n) for n in {library.shows!r}])"
-    said = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    return dict(zip(library.shows, said, strict=True))
-
-
-def page(rows: dict[str, dict]) -> str:
-    lines = [
-        "# Conformance",
-        "",
-        "Written by `make conformance`, which builds an environment for each library, runs its example with three seeds and fills in the table. "
-        "Learns: the mean gain over the seeds is above twice its standard error, and the end above a random policy's. CPU seconds are those "
-        "of the machine that ran it, per seed. What the examples play: [examples/sums.py](../examples/sums.py).",
-        "",
-        "| library | versions | what was run | before -> after, by seed | learns | CPU s | date |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for library in LIBRARIES:
-        row = rows.get(library.name)
-        if row is None:
-            lines.append(
-                f"| {library.name} | | {library.does} ([example](../examples/{library.example})) | not run yet | | | |"
-            )
-            continue
-        said = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-        runs = "; ".join(f"{a:.2f} -> {b:.2f}" for a, b, _ in row["runs"])
-        lines.append(
-            f"| {library.name} | {said} | {library.does} ([example](../examples/{library.example})) | {library.figure} {runs} | "
-            f"{'yes' if learns(library, row['runs']) else 'no'} | {fmean(cpu for *_, cpu in row['runs']):.0f} | {row['date']} |"
+def run(python: str, *command: str, folder: Path) -> tuple[str, float]:
+    """What a command says, and its CPU seconds."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    env = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"}
+    before = os.times()
+    try:
+        done = subprocess.run(
+            [python, *command], cwd=folder, env=env, capture_output=True, text=True, timeout=LONGEST, errors="replace"
         )
-    lines += [
-        "",
-        "Fails by design:",
-        "",
-        "| what | why |",
-        "|---|---|",
-        *(f"| {what} | {why} |" for what, why in BY_DESIGN),
-    ]
-    return "\n".join(lines) + "\n"
+    except subprocess.TimeoutExpired:
+        raise Failed(f"nothing after {LONGEST} s") from None
+    after = os.times()
+    if done.returncode:
+        sys.stderr.write(done.stdout[-1000:] + done.stderr[-3000:])
+        raise Failed(last_line(done.stderr) or last_line(done.stdout))
+    return done.stdout, after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def learns(library: Library, runs: list[list[float]]) -> bool:
-    gains = [after - before for before, after, _ in runs]
-    error = stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else 0.0
-    return fmean(gains) > 2 * error and min(after for _, after, _ in runs) > CHANCE[library.figure]
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1][:200]
 
 
-if __name__ == "__main__":
+def trained(row: Row, python: str, seed: int) -> tuple[float, float, float]:
+    """The figure before and after training, and CPU seconds."""
+    said, cpu = run(python, row.example, "--seed", str(seed), folder=ROOT / "examples")
+    if not (found := FIGURE.search(said)):
+        raise Failed(f"no line `return 0.1 -> 0.9` at the end, but: {last_line(said)}")
+    return float(found[1]), float(found[2]), round(cpu, 1)
+
+
+def checked(row: Row, python: str) -> str:
+    """What an example that does not train says it has checked."""
+    said, _ = run(python, row.example, folder=ROOT / "examples")
+    if not (found := SAID.search(said)):
+        raise Failed(f"no line `ok: ...` at the end, but: {last_line(said)}")
+    return found[1]
+
+
+def versions(python: str, names: tuple[str, ...]) -> dict[str, str]:
+    said, _ = run(
+        python, "-c", f"import importlib.metadata as m; print(*[m.version(n) for n in {names!r}])", folder=ROOT
+    )
+    return dict(zip(names, said.split(), strict=True))
+
+
+def filled(row: Row, seeds: list[int], python: str | None) -> dict:
+    """A row's results."""
+    place = PLACES[row.place]
+    python = python or interpreter(row.place, place)
+    results: dict = {"date": datetime.date.today().isoformat(), "versions": versions(python, row.shows)}
+    if row.tests:
+        run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"conformance/tests/{row.tests}", folder=ROOT)
+    if not row.figure:
+        return results | {"checked": checked(row, python)}
+    results["runs"] = []
+    for seed in seeds:
+        began = time.perf_counter()
+        before, after, cpu = trained(row, python, seed)
+        results["runs"].append([before, after, cpu])
+        print(f"{row.name} seed {seed}: {before:.3f} -> {after:.3f}, {time.perf_counter() - began:.0f} s", flush=True)
+    return results
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="name")
+    parser.add_argument("names", nargs="*", metavar="example")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--python")
     args = parser.parse_args()
-    if unknown := set(args.names) - {library.name for library in LIBRARIES}:
-        parser.error(f"no library {min(unknown)!r}; known: {', '.join(library.name for library in LIBRARIES)}")
-    rows = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    for library in LIBRARIES:
-        if args.names and library.name not in args.names:
-            continue
-        python = prepared(library, args.python)
-        runs = []
-        for seed in args.seeds:
-            began = time.perf_counter()
-            runs.append(played(library, python, seed))
-            print(
-                f"{library.name} seed {seed}: {runs[-1][0]:.3f} -> {runs[-1][1]:.3f}, {time.perf_counter() - began:.0f} s",
-                flush=True,
-            )
-        rows[library.name] = {
-            "versions": versions(library, python),
-            "runs": runs,
-            "date": datetime.date.today().isoformat(),
-        }
-        RECORD.write_text(json.dumps(rows, indent=1) + "\n")
-        PAGE.write_text(page(rows))
-    if not args.names:
-        print(
-            f"{len(rows)} libraries in {PAGE.relative_to(ROOT)}; all learn: {all(learns(lib, rows[lib.name]['runs']) for lib in LIBRARIES)}"
-        )
-    sys.exit(0)
+    known = [row.name for row in ROWS]
+    if unknown := set(args.names) - set(known):
+        parser.error(f"no example {min(unknown)!r}; known: {', '.join(known)}")
+    results = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    chosen = [row for row in ROWS if not args.names or row.name in args.names]
+    for row in chosen:
+        try:
+            results[row.name] = filled(row, args.seeds, args.python)
+        except Failed as e:
+            results[row.name] = {"date": datetime.date.today().isoformat(), "failed": str(e)}
+        print(f"{row.name}: {verdict(row, results[row.name])}", flush=True)
+        RECORD.write_text(json.dumps({name: results[name] for name in known if name in results}, indent=1) + "\n")
+        PAGE.write_text(page(results))
+    bad = [row.name for row in chosen if not row.as_expected(results[row.name])]
+    print(f"{len(chosen)} examples run, {len(chosen) - len(bad)} as expected; {PAGE.relative_to(ROOT)} written")
+    if bad:
+        print(f"not as expected: {', '.join(bad)}")
+    return int(bool(bad))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The rows of docs/conformance.md: which example is run with which libraries, what it must show, and how its results read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+CHANCE = {"return": 0.2, "held-out accuracy": 0.0}  # of a policy that acts at random
+MINUTES = 5  # of CPU time, for a seed
+
+
+@dataclass(frozen=True)
+class Place:
+    """An environment. installs: beside this project with its extras."""
+
+    installs: tuple[str, ...]
+    extras: str = "train,data"
+
+
+@dataclass(frozen=True)
+class Row:
+    """An example in examples/. shows: the distributions whose versions are in the table. figure: what it prints before and after training (empty: it trains nothing, and says what it checked).
+    tests: a file of conformance/tests that is run before it. why_not: why it is known not to learn."""
+
+    name: str
+    example: str
+    place: str
+    does: str
+    shows: tuple[str, ...]
+    figure: str = ""
+    tests: str = ""
+    why_not: str = ""
+
+    def learns(self, runs: list[list[float]]) -> bool:
+        """The mean gain over the seeds is above twice its standard error, and the worst end above chance."""
+        gains = [after - before for before, after, _ in runs]
+        error = stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else 0.0
+        return fmean(gains) > 2 * error and min(after for _, after, _ in runs) > CHANCE[self.figure]
+
+    def as_expected(self, results: dict) -> bool:
+        if "failed" in results:
+            return False
+        return not self.figure or bool(self.why_not) or self.learns(results["runs"])
+
+
+PLACES = {
+    "classic": Place(("stable-baselines3>=2.9,<3", "sb3-contrib>=2.9,<3", "torchrl>=0.14,<0.15", "supersuit>=3.11,<4")),
+    "trl": Place(("trl>=1.10,<2",)),
+}
+ROWS = (
+    Row("sb3", "sb3_ppo.py", "classic", "its `check_env`; PPO on one role, the other played by a partner", ("stable-baselines3", "gymnasium"), "return"),
+    Row("torchrl", "torchrl_mappo.py", "classic", "its `check_env_specs`; clipped PPO on both roles of a team, waves", ("torchrl", "tensordict", "pettingzoo"), "return"),
+    Row("trl", "trl_grpo.py", "trl", "GRPOTrainer on a team through `rollout_func`, the tiny model", ("trl", "transformers"), "held-out accuracy"),
+)  # fmt: skip
+BY_DESIGN = (
+    ("Stable-Baselines3, SuperSuit, RLlib: texts as observations or actions", "their policies and wrappers know arrays only: use `numeric`"),
+    ("`aec_to_parallel` on the AEC view", "agents of one wave act one after the other there: use `make_parallel`"),
+    ("one row of TRL for a whole episode", "asks with `fresh=True` are new conversations; a row is one of them"),
+)  # fmt: skip
+
+
+def verdict(row: Row, results: dict) -> str:
+    """What is said of a row's results, in the table and on the terminal."""
+    if "failed" in results:
+        return f"failed: {results['failed']}"
+    if not row.figure:
+        return results["checked"]
+    runs = "; ".join(f"{before:.2f} -> {after:.2f}" for before, after, _ in results["runs"])
+    learns = (
+        "learns" if row.learns(results["runs"]) else f"does not learn: {row.why_not or 'the gain is within chance'}"
+    )
+    longest = max(cpu for *_, cpu in results["runs"]) / 60
+    time = f"under {MINUTES} CPU minutes" if longest < MINUTES else f"{longest:.0f} CPU minutes"
+    return f"{row.figure} {runs}: {learns}, {time}"
+
+
+def page(results: dict[str, dict]) -> str:
+    """docs/conformance.md."""
+    lines = [
+        "# Conformance",
+        "",
+        "Written by `make conformance`, which builds an environment for each set of libraries that fit together, runs each example in it, those "
+        "that train with three seeds, and fills in the table. Learns: the mean gain over the seeds is above twice its standard error, and the "
+        "worst end above a random policy's. What the RL examples play: [sums.py](../examples/sums.py).",
+        "",
+        "| example | with | what is run | what came out | date |",
+        "|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        found = results.get(row.name)
+        said = ", ".join(f"{name} {version}" for name, version in (found or {}).get("versions", {}).items())
+        out = verdict(row, found).replace("|", "\\|") if found else "not run yet"
+        lines.append(
+            f"| [{row.example}](../examples/{row.example}) | {said} | {row.does} | {out} | {found['date'] if found else ''} |"
+        )
+    lines += [
+        "",
+        "Fails by design:",
+        "",
+        "| what | why |",
+        "|---|---|",
+        *(f"| {what} | {why} |" for what, why in BY_DESIGN),
+    ]
+    return "\n".join(lines) + "\n"
