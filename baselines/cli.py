@@ -49,6 +49,7 @@ def evaluate(
     temperature: float = 0.0,
     max_tokens: int | None = None,
     step: int | Literal["best"] | None = None,
+    judge: str | None = None,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int = 2,
@@ -72,6 +73,8 @@ def evaluate(
         temperature: 0 is greedy.
         max_tokens: Maximum number of new tokens per reply; by default the run's, or 40 for tiny and 1024 otherwise.
         step: Which of the run's checkpoints; by default the last. `best` is the one that validation chose.
+        judge: A partner (see `team`) that says of short answers whether they are right, as a second figure, which nobody can verify and
+            nothing is ranked by: `openai:http://127.0.0.1:8000/v1#gpt-oss-120b`.
         seed: Decides the sampling.
         device: auto takes CUDA if there is one.
         threads: CPU threads.
@@ -80,9 +83,11 @@ def evaluate(
     _need_torch("evaluation")
     from baselines.evaluate import evaluate as run
     from baselines.evaluate import traces_of
+    from baselines.judge import judged, verdicts
     from baselines.runlog import RunLog
     from baselines.team import Team, resolve_model
     from llm_marl_envs.errors import UnknownName
+    from llm_marl_envs.partners import make_partner
     from llm_marl_envs.spec import make_task
     from llm_marl_envs.traces.files import write_traces
 
@@ -111,6 +116,7 @@ def evaluate(
     }
     args = dataclasses.replace(args, **changes, max_tokens=tokens, device=device, threads=threads)
     played = Team(args, progress)
+    opinion = make_partner(judge) if judge else None
     if split not in played.task.splits:
         raise UnknownName(f"split of {args.task}", split, played.task.splits)
     at = 0
@@ -128,12 +134,22 @@ def evaluate(
         sampling=sampling, samples=samples, limits=played.limits, seed=seed,
     )  # fmt: skip
     progress.evaluated(at, done)
+    found: list[bool | None] = []
+    if opinion is not None:
+        found = verdicts(done.episodes, opinion)
+        silent = sum(v is None for v in found)
+        progress.say(
+            f"judged by {judge} (unverified): {judged(done.episodes, found)}"
+            + (f", without a verdict: {silent} of {len(found)}" if silent else "")
+        )
     path = out or (folder / "traces" if is_run else Path()) / f"eval-{split}.jsonl.gz"
     entry = f"{folder.name if is_run else policy} {args.workflow} {split}" + (
         f" T={temperature:g}" if temperature else ""
     )
     meta = {"entry": entry, "model": named, "step": at, "seed": seed, "temperature": temperature}
-    write_traces(path, traces_of(done.episodes, played.spec, split, meta))
+    if judge:
+        meta["judge"] = judge
+    write_traces(path, traces_of(done.episodes, played.spec, split, meta, found))
     progress.console.print(f"{len(done.episodes)} traces in {path}; score them with: llm-marl score {path}")
 
 

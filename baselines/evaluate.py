@@ -84,11 +84,14 @@ def majority(evaluation: Evaluation) -> Evaluation:
     return replace(evaluation, accuracy=accuracy_of(scores.items()), figures=figures, scores=scores)
 
 
-def traces_of(episodes: Sequence[Episode], spec: EnvSpec, split: str, meta: Mapping[str, Any]) -> list[Trace]:
-    """The episodes as traces; `meta` says where they come from (entry, policy, step, ...). Forks name their parents; those that were
+def traces_of(
+    episodes: Sequence[Episode], spec: EnvSpec, split: str, meta: Mapping[str, Any], judged: Sequence[bool | None] = ()
+) -> list[Trace]:
+    """The episodes as traces; `meta` says where they come from (entry, policy, step, ...), `judged` what a judge said of each. Forks name their parents; those that were
     cut, which have limits of their own and so another beginning, name what they were cut from in `meta`. A session that a
     method played beside, of a workflow with other knobs, is traced with these and is nobody's fork."""
     made: dict[int, Trace] = {}
+    opinions = {id(e): verdict for e, verdict in zip(episodes, judged, strict=False)}  # there may be none
 
     def trace(e: Episode) -> Trace:
         if id(e) not in made:
@@ -98,6 +101,8 @@ def traces_of(episodes: Sequence[Episode], spec: EnvSpec, split: str, meta: Mapp
                 parent = (trace(e.origin[0]).id, e.origin[1])
                 if play.limits != its.limits:
                     whose["cut_from"], parent = list(parent), None
+            if id(e) in opinions:
+                whose["judged"] = opinions[id(e)]
             own = replace(spec, workflow_knobs=knobs_of(play.workflow))
             made[id(e)] = Trace.of(e.session, own, e.outcome, split=split, meta=whose, parent=parent)
         return made[id(e)]

@@ -82,6 +82,7 @@ class _Entry:
     name: str
     played: dict[int | None, list[tuple[str, Outcome]]] = field(default_factory=dict)  # step -> (question id, outcome)
     seen: dict[tuple[str, int | None, int | None], str] = field(default_factory=dict)  # -> trace id
+    judged: dict[int | None, list[tuple[str, float]]] = field(default_factory=dict)  # step -> a judge's opinions
     split_size: int = 0
     refused: int = 0
     reasons: list[str] = field(default_factory=list)
@@ -165,6 +166,8 @@ def _add(entry: _Entry, trace: Trace, meta: Mapping[str, Any], check: Verifier, 
             f"the same question and sample{again}"
         )
     entry.seen[same] = trace.id
+    if type(opinion := meta.get("judged")) is bool:
+        entry.judged.setdefault(step, []).append((trace.question.id, float(opinion)))
     played.append((trace.question.id, replace(outcome, claims=(), session=None)))  # a row needs no texts
 
 
@@ -224,6 +227,8 @@ def _notes(entry: _Entry, steps: Sequence[int | None]) -> Iterator[str]:
         yield f"{now} of {len(episodes)} episodes failed; for the order of rows they count as wrong"
     if failed := sum(outcome.status is Status.FAILED for outcome in earlier):
         yield f"{failed} episodes of earlier steps failed"
+    if opinions := entry.judged.get(last):
+        yield f"a judge calls {accuracy_of(opinions)} right (of {len(opinions)} episodes; unverified, not ranked)"
 
 
 def _tries(episodes: Sequence[tuple[str, Outcome]]) -> dict[str, int]:
