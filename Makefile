@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/pip install --quiet --constraint constraints.txt
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo test lint bench gpu gpu-wheels results cards conformance clean
+.PHONY: demo test lint bench gpu gpu-wheels results cards docs conformance clean
 
 demo: .venv/.demo
 	.venv/bin/llm-marl study --arms shared shuffled prompted --seeds 1 --steps 30 --eval-every 5 --out runs/demo
@@ -50,6 +50,10 @@ conformance:
 # The pages of docs/tasks, from the code.
 cards: .venv/.dev
 	.venv/bin/python -m llm_marl_envs.cli.cards docs
+
+# The site, into build/site; a link that leads nowhere is an error.
+docs: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 clean:
 	rm -rf .venv runs build dist *.egg-info

@@ -46,11 +46,13 @@ class Row:
 PLACES = {
     "classic": Place(("stable-baselines3>=2.9,<3", "sb3-contrib>=2.9,<3", "torchrl>=0.14,<0.15", "supersuit>=3.11,<4")),
     "trl": Place(("trl>=1.10,<2",)),
+    "serve": Place(("transformers[serving]>=5.10,<6",), "train,data,openai"),
 }
 ROWS = (
     Row("sb3", "sb3_ppo.py", "classic", "its `check_env`; PPO on one role, the other played by a partner", ("stable-baselines3", "gymnasium"), "return"),
     Row("torchrl", "torchrl_mappo.py", "classic", "its `check_env_specs`; clipped PPO on both roles of a team, waves", ("torchrl", "tensordict", "pettingzoo"), "return"),
     Row("trl", "trl_grpo.py", "trl", "GRPOTrainer on a team through `rollout_func`, the tiny model", ("trl", "transformers"), "held-out accuracy"),
+    Row("endpoint", "endpoint.py", "serve", "an endpoint (`transformers serve`), a checkpoint and a person in one team", ("transformers", "fastapi")),
 )  # fmt: skip
 BY_DESIGN = (
     ("Stable-Baselines3, SuperSuit, RLlib: texts as observations or actions", "their policies and wrappers know arrays only: use `numeric`"),

@@ -113,7 +113,12 @@ def _claims(trace: Trace, session: Session, outcome: Outcome) -> tuple[str, ...]
         # Only tools and graders can fail. Otherwise a wrong episode could be cut short and called failed, to be left out.
         waiting = session.fork(len(session.replies)).call
         if waiting is not None and type(waiting) is not UseTool:
-            wrong.append(f"claims to have failed, but no tool was at work: {waiting.agent} was asked")
+            said = (
+                f", and could not answer ({trace.why[:200]}), which nobody can verify: play it again"
+                if trace.why
+                else ""
+            )
+            wrong.append(f"claims to have failed, but no tool was at work: {waiting.agent} was asked{said}")
     elif trace.score != outcome.team.value:
         wrong.append(f"claims score {trace.score}, graded {outcome.team.value:g} ({outcome.team.why})")
     return tuple(wrong)

@@ -22,7 +22,9 @@ from baselines.runlog import RunLog, read_lines  # noqa: E402
 from baselines.team import Team  # noqa: E402
 from baselines.train import train  # noqa: E402
 from baselines.types import Request, Sampling  # noqa: E402
-from llm_marl_envs import make_role, read_traces  # noqa: E402
+from leaderboard.score import score  # noqa: E402
+from llm_marl_envs import make_role, make_task, read_traces  # noqa: E402
+from llm_marl_envs.cli.play import play  # noqa: E402
 from llm_marl_envs.errors import ConfigError, UnknownName  # noqa: E402
 from llm_marl_envs.partners import make_partner  # noqa: E402
 from llm_marl_envs.session import Status  # noqa: E402
@@ -135,3 +137,31 @@ def test_seats_of_a_role_that_is_trained_have_no_partner(micro_folder, tmp_path)
         ConfigError, match=r"a whole role has one policy; got the seat 'generator_0', expected one of generator"
     ):
         Team(settings(micro_folder, tmp_path / "run", team=("generator_0=random",)), Progress(quiet=True))
+
+
+def test_a_person_an_endpoint_and_a_checkpoint_play_and_are_scored(micro_folder, tmp_path, monkeypatch):
+    """The endpoint fails every second try, and for good on every second problem: nothing is lost, nothing is counted wrongly."""
+    first = settings(micro_folder, tmp_path / "first", set=(), workflow="voting", steps=1)
+    train(first, Progress(quiet=True))
+    out = tmp_path / "mine.jsonl"
+    golds = {p.question.text: p.gold for p in make_task("arithmetic").problems("test")[:6]}
+    down = set(list(golds)[1::2])
+    monkeypatch.setattr("builtins.input", lambda prompt: "I would not know")
+
+    def answer(body, n):
+        text = next(text for text in golds if text in body["messages"][-1]["content"])
+        return (503, b"") if n % 2 == 0 or text in down else reply(f"\\boxed{{{golds[text]}}}")
+
+    with serving(answer) as server:
+        team = (f"generator_1=openai:{server.url}", "generator_2=random", f"aggregator=run:{first.out}")
+        for problem in range(6):
+            play("arithmetic/voting-v1", team=team, problem=str(problem), out=out)
+    (row,) = score([out])
+    assert (row.episodes, row.failed, row.refused) == (3, 0, 3), "whose agents could not answer nobody can verify"
+    assert all("generator_1 was asked, and could not answer (generator_1: http" in reason for reason in row.reasons)
+    for problem, trace in enumerate(read_traces(out)):
+        said = {e.call.agent: e.reply.text for e in trace.events if e.reply}
+        assert said["generator_0"] == "I would not know"
+        assert (trace.status is Status.FAILED) == (problem % 2 == 1)
+        assert ("aggregator_0" in said) == (problem % 2 == 0)
+        assert said.get("generator_1") == (None if problem % 2 else f"\\boxed{{{golds[trace.question.text]}}}")
