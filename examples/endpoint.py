@@ -1,7 +1,4 @@
-"""A team of a person, an endpoint and a checkpoint: `transformers serve` serves the tiny model, and the episodes are scored.
-
-With a real model: `vllm serve Qwen/Qwen3-0.6B`, `llm-marl play --team generator_0=openai:URL aggregator=run:FOLDER`, and you.
-"""
+"""A team of a person, an endpoint and a checkpoint: `transformers serve` serves the tiny model, and the episodes are scored."""
 
 from __future__ import annotations
 
@@ -10,14 +7,18 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import httpx
 
 from baselines.args import TrainArgs
+from baselines.engines.openai import OpenAIEngine
+from baselines.engines.spoken import EnginePartner
 from baselines.progress import Progress
 from baselines.tiny.warm_start import tiny_model
 from baselines.train import train
+from baselines.types import Sampling
 from leaderboard.score import score
 from llm_marl_envs import make_role, make_task
 from llm_marl_envs.envs.hooks import record_traces
@@ -35,26 +36,25 @@ def up(server: subprocess.Popen, url: str) -> bool:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+    with tempfile.TemporaryDirectory() as folder:
         run, traces = Path(folder, "run"), Path(folder, "eval-table.jsonl")
         model = str(tiny_model("eval_opt", make_task("arithmetic"), seed=0))
         args = TrainArgs(model=model, workflow="voting", out=run, steps=1, problems=4, eval_problems=4)
         train(args, Progress(quiet=True))
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-        free.close()
+        port = str(socket.create_server(("127.0.0.1", 0)).getsockname()[1])  # a free one
         command = [sys.executable, "-c", SERVE, "serve", model, "--host", "127.0.0.1", "--port", port, "--device", "cpu"]  # fmt: skip
         server, url = subprocess.Popen(command, env=os.environ | {"HF_HUB_OFFLINE": "1"}), f"http://127.0.0.1:{port}/v1"
         try:
             while not up(server, url):
-                pass
-            others = {"generator_0": make_partner(f"openai:{url}#{model}"), "aggregator": make_partner(f"run:{run}")}
+                time.sleep(1)
+            endpoint = EnginePartner(OpenAIEngine(url, model), sampling=Sampling(0.0, max_tokens=40))
+            others = {"generator_0": endpoint, "aggregator": make_partner(f"run:{run}")}
             env = record_traces(make_role("arithmetic/voting-v1", "generator_1", others, votes=2), traces)
-            for seed in range(20):
+            for seed in range(10):
                 env.reset(seed=seed)
                 env.step(r"I would say \boxed{7}")  # the person, who is generator_1
         finally:
             server.terminate()
         (row,) = score([traces])
-        assert (row.episodes, row.refused, row.failed) == (20, 0, 0), row
+        assert (row.episodes, row.refused, row.failed) == (10, 0, 0), row
         print(f"ok: {row.episodes} episodes of a person, an endpoint and a checkpoint, every trace verified")
