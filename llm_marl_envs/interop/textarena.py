@@ -1,6 +1,6 @@
 """TextArena, both ways: a team as a TextArena game, and a TextArena game as an environment of ours.
 
-    game = team_game("arithmetic/eval_opt-v1")  # a ta.Env: player i is the i-th agent of the roster
+    game = team_game(make("arithmetic/eval_opt-v1"))  # a ta.Env: player i is the i-th agent of the roster
     env = make(GAME, game="TicTacToe-v0", players=2, reward="own")  # or make_parallel, make_role, make_vec
 
 Of a game, too, the replies are the state: it is dealt by the question's id and told what the players said, so it is forked, recorded and
@@ -20,13 +20,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from random import Random
-from typing import Any
 
 import numpy as np
 import textarena as ta
 
 from llm_marl_envs.envs.aec import WorkflowEnv
-from llm_marl_envs.envs.make import make
 from llm_marl_envs.errors import ConfigError, UnknownName
 from llm_marl_envs.protocol import Ask, Claim, Malformed, Roster, Talk
 from llm_marl_envs.seeds import seed_of
@@ -248,6 +246,6 @@ class CurrentChat(ta.wrappers.LLMObservationWrapper):
         return super().observation(player_id, observation)
 
 
-def team_game(env_id: str, **knobs: Any) -> CurrentChat:
-    """A team by its environment's id, with the knobs of `make`, as what `textarena.make` gives: texts in, texts out."""
-    return CurrentChat(TeamGame(make(env_id, **knobs)))
+def team_game(team: WorkflowEnv) -> CurrentChat:
+    """A team as what `textarena.make` gives: texts in, texts out. Its ask by ask form is `TeamGame(team)`."""
+    return CurrentChat(TeamGame(team))
