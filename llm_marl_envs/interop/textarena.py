@@ -33,7 +33,18 @@ from llm_marl_envs.task import ANY, MANY, Problem, Question, Score, Tool
 VERSION = version("textarena")
 GAME = f"{__name__}:ArenaDeals/{__name__}:ArenaGame-v1"
 SPLITS = ("train", "test")
-REPLAYED = frozenset(("TicTacToe",))  # by name, without version and variant
+REPLAYED = frozenset(  # by name, without version and variant: those that were replayed equal in other processes
+    (
+        "2048", "Battleship", "Blackjack", "ConnectFour", "Crusade", "FifteenPuzzle", "FrozenLake",
+        "GameOfPureStrategy", "GuessTheNumber", "HighSociety", "IndianPoker", "IteratedMatchingPennies",
+        "IteratedPrisonersDilemma", "IteratedRockPaperScissors", "IteratedTwoThirdsAverage",
+        "IteratedUltimatumGame", "KuhnPoker", "LiarsDice", "LightsOut", "Mastermind", "MemoryGame",
+        "Minesweeper", "NewRecruit", "Nim", "Othello", "PigDice", "SecretMafia", "SimpleBlindAuction",
+        "SimpleNegotiation", "SimpleTak", "Snake", "Sokoban", "Stratego", "Taboo", "ThreePlayerGOPS",
+        "ThreePlayerIPD", "ThreePlayerTicTacToe", "TicTacToe", "TowerOfHanoi", "TruthAndDeception",
+        "TwoDollar", "UltimateTicTacToe", "WildTicTacToe",
+    )
+)  # fmt: skip
 _END = re.compile(r"reward (\S{1,30}), score ([01]\.[0-9]{9})")
 _LENT = threading.Lock()  # the global generators are lent to one game at a time
 
