@@ -11,7 +11,7 @@ from inspect_ai.model import Model, ModelOutput, ModelUsage, get_model
 from sums import KNOBS, judge, total
 
 from llm_marl_envs import WaveEnv, make_parallel
-from llm_marl_envs.interop.inspect_ai import team_task, traces
+from llm_marl_envs.interop.inspect_team import team_task, traces
 from llm_marl_envs.traces.verify import Verifier
 
 

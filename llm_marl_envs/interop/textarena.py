@@ -23,6 +23,7 @@ from random import Random
 
 import numpy as np
 import textarena as ta
+from textarena.core import Message
 
 from llm_marl_envs.envs.aec import WorkflowEnv
 from llm_marl_envs.errors import ConfigError, UnknownName
@@ -51,9 +52,9 @@ _LENT = threading.Lock()  # the global generators are lent to one game at a time
 
 @dataclass(frozen=True)
 class ArenaDeals:
-    """Deals of TextArena's games: what is drawn at random in a game hangs on its deal alone.
+    """Deals of TextArena's games: all that a game draws at random depends on its deal, and on what its players say.
 
-    Ids name TextArena's release, because another one may deal otherwise. What is graded is how `ArenaGame` says that a game ended.
+    Ids name TextArena's release, because another one may deal otherwise. It grades how a game ended, as `ArenaGame` says it.
     """
 
     train_size: int = field(default=1_000, metadata=MANY)
@@ -216,7 +217,7 @@ class TeamGame(ta.Env):
         )
         self._settle()
 
-    def get_observation(self) -> tuple[int, list[ta.core.Message]]:
+    def get_observation(self) -> tuple[int, list[Message]]:
         player = self.state.current_player_id
         chat = () if self._seen else self.team.observe(self.names[player])["messages"]
         self._seen = True
@@ -241,7 +242,8 @@ class TeamGame(ta.Env):
         if (outcome := self.team.outcome) is None:
             return
         given, ended = self.team.graded()
-        self.state.done, self.state.rewards = True, {i: given[name] for i, name in enumerate(self.names)}
+        self.state.done = True
+        self.state.rewards = {i: given[name] for i, name in enumerate(self.names)}  # type: ignore[assignment]
         for i, name in enumerate(self.names):
             self.state.game_info[i] |= {
                 "turn_count": outcome.calls.get(name, 0), "invalid_move": name in outcome.unread, "reason": ended["why"], **ended,
@@ -251,12 +253,12 @@ class TeamGame(ta.Env):
 class CurrentChat(ta.wrappers.LLMObservationWrapper):
     """What a player sees, as one text, from the beginning of its current conversation on."""
 
-    def observation(self, player_id: int, observation: list[ta.core.Message] | None) -> str:
+    def observation(self, player_id: int, observation: list[Message] | None) -> str:  # type: ignore[override]
         if observation and observation[0][2] is ta.ObservationType.PROMPT:
             self.full_observations[player_id] = []
-        return super().observation(player_id, observation)
+        return super().observation(player_id, observation)  # type: ignore[arg-type,return-value]
 
 
 def team_game(team: WorkflowEnv) -> CurrentChat:
-    """A team as what `textarena.make` gives: texts in, texts out. Its ask by ask form is `TeamGame(team)`."""
+    """A team as what `textarena.make` gives: texts in, texts out. `TeamGame(team)` itself gives messages."""
     return CurrentChat(TeamGame(team))

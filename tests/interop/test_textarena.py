@@ -299,4 +299,6 @@ def test_games_are_replayed_equal_in_other_processes():
     deals = ArenaDeals(train_size=20).problems("train")
     plays = [played(game, seed, deals[seed], Limits(calls=60)) for game in games for seed in range(12)]
     assert all(session.fork().events == session.events for session in plays)
+    broke = {str(s.play.workflow) for s in plays for call, _, _ in s.events if type(call) is Malformed}
+    assert broke == set()
     _check_elsewhere(games, plays)

@@ -16,10 +16,10 @@ from inspect_ai import eval
 from inspect_ai.log import EvalLog
 from inspect_ai.model import Model, ModelOutput, ModelUsage, get_model
 
-import llm_marl_envs.interop.inspect_ai as adapter
+import llm_marl_envs.interop.inspect_team as adapter
 from llm_marl_envs import Ask, Claim, Limits, Roster, UseTool, WaveEnv, make_parallel
 from llm_marl_envs.errors import ToolFailed
-from llm_marl_envs.interop.inspect_ai import team_task, traces
+from llm_marl_envs.interop.inspect_team import team_task, traces
 from llm_marl_envs.protocol import Talk
 from llm_marl_envs.task import Problem, Question, Score, Tool
 from llm_marl_envs.traces.verify import Verifier

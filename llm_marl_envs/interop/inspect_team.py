@@ -4,7 +4,7 @@
     eval(team, model="openai/gpt-5-mini", model_roles={"evaluator": "anthropic/claude-haiku-4-5"})
 
 A sample is a problem, its score ours, its transcript the team's calls; `traces(log)` are our records of it, which can be replayed and
-graded again. The file has the name of the package, not `inspect`, so that it never stands in for the standard library's.
+graded again. (The file is not `inspect.py`: that is the standard library's.)
 """
 # pyright: reportMissingImports=false
 
