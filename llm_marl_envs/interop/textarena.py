@@ -46,7 +46,7 @@ REPLAYED = frozenset(  # by name, without version and variant: those that were r
         "TwoDollar", "UltimateTicTacToe", "WildTicTacToe",
     )
 )  # fmt: skip
-_END = re.compile(r"reward (\S{1,30}), score ([01]\.[0-9]{9})")
+_END = re.compile(r"reward (\S{1,30}), score ([01]\.[0-9]{6})")
 _LENT = threading.Lock()  # the global generators are lent to one game at a time
 
 
@@ -129,7 +129,7 @@ class ArenaGame:
             begun.add(name)
             if not table.take(text):
                 yield Malformed(name, "a text that the game can take")
-        ends = [f"reward {reward:g}, score {table.score(reward):.9f}" for reward in table.rewards]
+        ends = [f"reward {reward:g}, score {table.score(reward):.6f}" for reward in table.rewards]
         for name, end in zip(self.roster.names, ends, strict=True):
             yield Claim(name, end)
         return ends[0]
