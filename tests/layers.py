@@ -19,6 +19,8 @@ EXTRAS = HEAVY | {
     "datasets", "huggingface_hub", "pyarrow", "math_verify", "sympy", "bm25s", "Stemmer", "wasmtime", "matplotlib", "jinja2", "httpx",
 }  # fmt: skip
 
+ADAPTERS = ("llm_marl_envs.interop", "baselines.interop")  # to other libraries, one a file: nothing imports them
+
 # What each part may import besides the ground (and, through it, whatever that may import). A part is a module or a package of
 # `llm_marl_envs`; the longest name that fits counts. `GROUND` imports nothing but itself.
 GROUND = ("errors", "seeds", "terminal", "data", "files", "allowance")
@@ -46,6 +48,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "partners": ("envs", "testing"),
     "orchestration": ("graph", "rewards", "stats", "traces"),
     "cli": ("envs", "partners", "orchestration", "testing", "tasks", "tools", "workflows", "grading"),
+    "interop": ("envs", "partners", "testing", "tasks", "workflows"),
     "": ("cli",),  # the package itself: what users import
 }
 
@@ -119,6 +122,8 @@ def faults(sources: Mapping[str, str]) -> list[str]:
             at, foreign = f"{name}:{line}", module.partition(".")[0]
             if foreign in FORBIDDEN[top]:
                 wrong.append(f"{at} imports {module}, and {top} must not")
+            elif module.startswith(ADAPTERS):
+                wrong.append(f"{at} imports {module}, and nothing may import an adapter")
             elif foreign == top == "llm_marl_envs" and part_of(module) not in reachable(part_of(name)):
                 wrong.append(
                     f"{at}: {part_of(name) or 'the package'} must not import {part_of(module) or 'the package'}"

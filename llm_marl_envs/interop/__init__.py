@@ -1,0 +1,1 @@
+"""Adapters: each imports its own library; nothing imports an adapter."""
