@@ -11,10 +11,11 @@ MINUTES = 5  # of CPU time, for a seed
 
 @dataclass(frozen=True)
 class Place:
-    """An environment. installs: beside this project with its extras."""
+    """An environment. installs: beside this project with its extras. loose: what constraints.txt pins too tightly for it."""
 
     installs: tuple[str, ...]
     extras: str = "train,data"
+    loose: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Row:
 PLACES = {
     "classic": Place(("stable-baselines3>=2.9,<3", "sb3-contrib>=2.9,<3", "torchrl>=0.14,<0.15", "supersuit>=3.11,<4")),
     "trl": Place(("trl>=1.10,<2",)),
+    "harnesses": Place(
+        ("textarena>=0.7.4,<0.8", "inspect-ai>=0.3.285,<0.4", "openenv>=0.10,<0.11"),
+        "data",
+        ("fsspec", "python-dateutil", "pillow"),
+    ),
     "serve": Place(("transformers[serving]>=5.10,<6",), "train,data,openai"),
 }
 ROWS = (
@@ -53,10 +59,16 @@ ROWS = (
     Row("torchrl", "torchrl_mappo.py", "classic", "its `check_env_specs`; clipped PPO on both roles of a team, waves", ("torchrl", "tensordict", "pettingzoo"), "return"),
     Row("trl", "trl_grpo.py", "trl", "GRPOTrainer on a team through `rollout_func`, the tiny model", ("trl", "transformers"), "held-out accuracy"),
     Row("endpoint", "endpoint.py", "serve", "an endpoint (`transformers serve`), a checkpoint and a person in one team", ("transformers", "fastapi")),
+    Row("textarena", "textarena_both.py", "harnesses", "a team as a `ta.Env`; a TextArena game as an environment of ours", ("textarena",)),
+    Row("inspect", "inspect_team.py", "harnesses", "a team as a task with a model for each role (`model_roles`)", ("inspect-ai",), tests="test_inspect_team.py"),
+    Row("openenv", "openenv_server.py", "harnesses", "a server whose sessions are apart, and its client", ("openenv", "fastapi"), tests="test_openenv.py"),
 )  # fmt: skip
 BY_DESIGN = (
     ("Stable-Baselines3, SuperSuit, RLlib: texts as observations or actions", "their policies and wrappers know arrays only: use `numeric`"),
     ("`aec_to_parallel` on the AEC view", "agents of one wave act one after the other there: use `make_parallel`"),
+    ("OpenEnv's plain HTTP `/step`", "it makes an environment for each request; only WebSocket sessions can play"),
+    ("TextArena games that do not replay", "clocks, sets in an order that differs, downloads at import, rewards that are messages: refused, unless `unchecked=True` says so in the record"),
+    ("Inspect's `model_roles` that a team does not have", "an error: Inspect alone would take its default model for the missing one"),
     ("one row of TRL for a whole episode", "asks with `fresh=True` are new conversations; a row is one of them"),
 )  # fmt: skip
 
