@@ -30,7 +30,9 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     envs, held = batch(1000 * args.seed), batch(1000 * args.seed + 500)
-    model = PPO("MlpPolicy", envs, n_steps=128, batch_size=512, n_epochs=8, learning_rate=2e-3, gamma=1.0, ent_coef=0.01)
+    model = PPO(
+        "MlpPolicy", envs, n_steps=128, batch_size=512, n_epochs=8, learning_rate=2e-3, gamma=1.0, ent_coef=0.01
+    )
     before, _ = evaluate_policy(model, held, 400, deterministic=False)
     model.learn(args.steps)
     after, _ = evaluate_policy(model, held, 400, deterministic=False)

@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 import gymnasium
-from sums import KNOBS, generator, judge, options, team, total
+from sums import KNOBS, generator, judge, one_by_one, team, total
 from torchrl.data import NonTensor
 from torchrl.envs import ActionMask, EnvBase, TransformedEnv
 from torchrl.envs.libs.gym import GymWrapper, register_gym_spec_conversion
@@ -14,7 +14,7 @@ from torchrl.envs.libs.pettingzoo import PettingZooWrapper
 from torchrl.envs.utils import check_env_specs
 
 from llm_marl_envs import make, make_parallel, make_role, numeric
-from llm_marl_envs.envs.codecs import Candidates, FlatText, Hashed, Menu, TokenIds, Tokens
+from llm_marl_envs.envs.codecs import FlatText, Hashed, Menu, TokenIds, Tokens
 from llm_marl_envs.envs.spaces import UnicodeText
 from llm_marl_envs.envs.symbols import TokenByToken
 
@@ -34,9 +34,8 @@ def waves(obs: Any, act: Any = NUMBERS) -> EnvBase:
 register_gym_spec_conversion(UnicodeText)(lambda space, **_: NonTensor((), example_data="?"))
 register_gym_spec_conversion(gymnasium.spaces.Sequence)(lambda space, **_: NonTensor((), example_data=()))
 by_symbol = TokenByToken(view(make_role, "generator", judge), Hashed(64), "0123456789", 2, r"\boxed{", "}")
-one_by_one = numeric(view(make), Hashed(64), Candidates(options, 5))
 forms = {
-    "agents one by one": PettingZooWrapper(one_by_one, use_mask=True),
+    "agents one by one": PettingZooWrapper(one_by_one(), use_mask=True),
     "waves with masks and state": PettingZooWrapper(team(), return_state=True),
     "one role with masks": TransformedEnv(GymWrapper(generator(flat=False)), ActionMask()),
     "menus of two lengths": waves(Hashed(64), Menu(view(make).workflow, MENU)),

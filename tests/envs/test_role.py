@@ -11,7 +11,19 @@ from typing import Any, ClassVar
 import pytest
 from toys import Capitals, Crew, Lookup
 
-from llm_marl_envs import Ask, Claim, Limits, Malformed, RoleEnv, Roster, make_role, make_vec, own, record_traces, shape_rewards
+from llm_marl_envs import (
+    Ask,
+    Claim,
+    Limits,
+    Malformed,
+    RoleEnv,
+    Roster,
+    make_role,
+    make_vec,
+    own,
+    record_traces,
+    shape_rewards,
+)
 from llm_marl_envs.errors import ConfigError, InvalidAction, SessionOver, ToolFailed, UnknownName, WorkflowError
 from llm_marl_envs.protocol import Talk
 from llm_marl_envs.session import Event, Status
