@@ -4,6 +4,7 @@ next episode's reward."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from examples.sums import one_by_one
 
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # compiling takes longer than the test
 pytest.importorskip("tianshou")
 import torch
 from tianshou.algorithm import DQN, Reinforce
