@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from llm_marl_envs import Ask, make_parallel, make_role, numeric
+from llm_marl_envs import Ask, make, make_parallel, make_role, numeric
 from llm_marl_envs.envs.codecs import Candidates, Hashed
 
 KNOBS: dict[str, Any] = {"digits": 1, "train_size": 100, "rounds": 2}
@@ -43,6 +43,11 @@ def generator(*, flat: bool = True) -> Any:
     return numeric(env, Hashed(256), Candidates(options, 5), flat=flat)
 
 
-def team() -> Any:
+def one_by_one() -> Any:
+    """A PettingZoo AEC environment: both learn, and act one after the other."""
+    return numeric(make("arithmetic/eval_opt-v1", **KNOBS), Hashed(256), Candidates(options, 5))
+
+
+def team(*, flat: bool = False) -> Any:
     """A PettingZoo parallel environment: both learn, and have the same spaces."""
-    return numeric(make_parallel("arithmetic/eval_opt-v1", **KNOBS), Hashed(256), Candidates(options, 5))
+    return numeric(make_parallel("arithmetic/eval_opt-v1", **KNOBS), Hashed(256), Candidates(options, 5), flat=flat)

@@ -34,7 +34,6 @@ Partner = Callable[
 ]  # (agent, messages, info) -> text, or raises AgentFailed
 Partners = Partner | Mapping[str, Partner]  # for everybody, or by role or seat
 Need = tuple[Ask, Partner] | UseTool | None  # a partner's text, a tool's result, or (None) the grade of what is over
-NOTHING: Observation = {"messages": ()}
 NEVER_ASKED = 1000  # episodes
 
 
@@ -154,8 +153,8 @@ class Seats(Episodes):
         return said(text, call.agent)
 
     def seen(self) -> Observation:
-        """What the learner sees: the chat of the agent that is asked."""
-        return {"messages": self.session.messages(self.call)} if self.session and self.call else NOTHING
+        """What the learner sees: the chat of the agent that is asked; a dict of its own each time, for TorchRL writes into it."""
+        return {"messages": self.session.messages(self.call) if self.session and self.call else ()}
 
     def rewarded(self) -> float:
         """The learner's reward since it was last rewarded."""

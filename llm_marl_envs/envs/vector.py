@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from llm_marl_envs.envs.episodes import EnvOptions, asked
-from llm_marl_envs.envs.role import NOTHING, Need, Partners, Seats, said
+from llm_marl_envs.envs.role import Need, Partners, Seats, said
 from llm_marl_envs.envs.spaces import UnicodeText, chat_space
 from llm_marl_envs.errors import AgentFailed, ConfigError, InvalidAction, SessionOver
 from llm_marl_envs.protocol import Workflow
@@ -110,7 +110,7 @@ class VecEnv(VectorEnv):
         ends: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and over.any():
             done = over.nonzero()[0].tolist()
-            ends = _columns({i: {"final_obs": NOTHING} for i in done}, self.num_envs)
+            ends = _columns({i: {"final_obs": self.envs[i].seen()} for i in done}, self.num_envs)
             ends |= {"final_info": self._told(done), "_final_info": over.copy()}
             self._drive({i: self.envs[i].start(None, None) for i in done})
             self._over[:] = False

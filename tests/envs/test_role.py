@@ -11,7 +11,19 @@ from typing import Any, ClassVar
 import pytest
 from toys import Capitals, Crew, Lookup
 
-from llm_marl_envs import Ask, Claim, Limits, Malformed, RoleEnv, Roster, make_role, own, record_traces, shape_rewards
+from llm_marl_envs import (
+    Ask,
+    Claim,
+    Limits,
+    Malformed,
+    RoleEnv,
+    Roster,
+    make_role,
+    make_vec,
+    own,
+    record_traces,
+    shape_rewards,
+)
 from llm_marl_envs.errors import ConfigError, InvalidAction, SessionOver, ToolFailed, UnknownName, WorkflowError
 from llm_marl_envs.protocol import Talk
 from llm_marl_envs.session import Event, Status
@@ -101,6 +113,21 @@ def test_an_action_that_is_no_text_loses_nothing():
     with pytest.raises(InvalidAction, match="generator_0's action is int; expected a str"):
         env.step(3)  # type: ignore[arg-type]
     assert (env.seen(), env.told()) == before
+
+
+def test_what_a_library_writes_into_an_observation_is_its_own():
+    """TorchRL puts rewards and ends into the dict that it was given."""
+    env = make_role("arithmetic/solo-v1", train_size=20)
+    for _ in range(2):
+        env.reset(seed=0)[0]["reward"] = 0.0
+        last = env.step("x")[0]
+        assert last == {"messages": ()}
+        last["reward"] = 0.0
+    many = make_vec("arithmetic/solo-v1", 2, autoreset="SameStep", train_size=20)
+    many.reset(seed=0)
+    first, second = many.step(["x", "x"])[-1]["final_obs"]
+    first["reward"] = 0.0
+    assert second == {"messages": ()}
 
 
 def test_a_budget_that_runs_out_is_an_end_not_a_cut():
