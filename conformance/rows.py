@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
 
 CHANCE = {"return": 0.2, "held-out accuracy": 0.0}  # of a policy that acts at random
@@ -46,6 +48,7 @@ class Row:
 
 PLACES = {
     "classic": Place(("stable-baselines3>=2.9,<3", "sb3-contrib>=2.9,<3", "torchrl>=0.14,<0.15", "supersuit>=3.11,<4")),
+    "tianshou": Place(("tianshou>=2,<3",), "train,data", ("pandas",)),
     "trl": Place(("trl>=1.10,<2",)),
     "harnesses": Place(
         ("textarena>=0.7.4,<0.8", "inspect-ai>=0.3.285,<0.4", "openenv>=0.10,<0.11"),
@@ -56,7 +59,13 @@ PLACES = {
 }
 ROWS = (
     Row("sb3", "sb3_ppo.py", "classic", "its `check_env`; PPO on one role, the other played by a partner", ("stable-baselines3", "gymnasium"), "return"),
+    Row("sb3-contrib", "sb3_maskable.py", "classic", "MaskablePPO on the whole team, ask by ask, with a menu masked for each role", ("sb3-contrib", "stable-baselines3"), "return"),
+    Row("torchrl-forms", "torchrl_forms.py", "classic", "`check_env_specs` and rollouts on every view: AEC, waves, role, menus, token ids, token by token, texts", ("torchrl", "tensordict")),
     Row("torchrl", "torchrl_mappo.py", "classic", "its `check_env_specs`; clipped PPO on both roles of a team, waves", ("torchrl", "tensordict", "pettingzoo"), "return"),
+    Row("supersuit", "supersuit_ppo.py", "classic", "waves through its wrappers into Stable-Baselines3; one policy is both roles", ("supersuit", "stable-baselines3"), "return", "test_supersuit.py"),
+    Row("cleanrl", "cleanrl_ppo.py", "classic", "PPO in one file, in CleanRL's manner, through `gymnasium.make_vec`", ("torch", "gymnasium"), "return"),
+    Row("tianshou", "tianshou_ppo.py", "tianshou", "PPO on one role", ("tianshou", "gymnasium"), "return"),
+    Row("tianshou-dqn", "tianshou_dqn.py", "tianshou", "a DQN for each of two roles that learn together, with masks", ("tianshou", "pettingzoo"), "return", "test_tianshou.py"),
     Row("trl", "trl_grpo.py", "trl", "GRPOTrainer on a team through `rollout_func`, the tiny model", ("trl", "transformers"), "held-out accuracy"),
     Row("endpoint", "endpoint.py", "serve", "an endpoint (`transformers serve`), a checkpoint and a person in one team", ("transformers", "fastapi")),
     Row("textarena", "textarena_both.py", "harnesses", "a team as a `ta.Env`; a TextArena game as an environment of ours", ("textarena",)),
@@ -65,6 +74,10 @@ ROWS = (
 )  # fmt: skip
 BY_DESIGN = (
     ("Stable-Baselines3, SuperSuit, RLlib: texts as observations or actions", "their policies and wrappers know arrays only: use `numeric`"),
+    ("SuperSuit's observation wrappers on observations with masks", "they want a Box, and `Dict` has none: use `numeric(..., flat=True)`"),
+    ("SuperSuit's `frame_skip` and `black_death`", "the first would give an answer to the next ask too, the second does not see episodes end that are only terminated; agents of numeric views stay to the end"),
+    ("texts through TorchRL's `PettingZooWrapper`", "it makes a tensor of every info: use its `GymWrapper` on `make_role`, as in torchrl_forms.py"),
+    ("Tianshou's on-policy algorithms with several agents", "who does not act last gets the next episode's reward as its return (tested): DQN with whole returns, or PPO on one role"),
     ("`aec_to_parallel` on the AEC view", "agents of one wave act one after the other there: use `make_parallel`"),
     ("OpenEnv's plain HTTP `/step`", "it makes an environment for each request; only WebSocket sessions can play"),
     ("TextArena games that do not replay", "clocks, sets in an order that differs, downloads at import, rewards that are messages: refused, unless `unchecked=True` says so in the record"),
@@ -116,3 +129,24 @@ def page(results: dict[str, dict]) -> str:
         *(f"| {what} | {why} |" for what, why in BY_DESIGN),
     ]
     return "\n".join(lines) + "\n"
+
+
+def examples_page(folder: Path) -> str:
+    """docs/examples.md: every example, included as it is run."""
+    lines = [
+        "# Examples",
+        "",
+        "Each is run against the real library by `make conformance`; what came out is in the [table](conformance.md). `python examples/sb3_ppo.py` "
+        "runs one where its library is installed.",
+        *included("sums.py", "What the RL examples play", ""),
+    ]
+    for row in ROWS:
+        said = (ast.get_docstring(ast.parse((folder / row.example).read_text())) or "").splitlines()[0]
+        title, _, what = said.partition(": ")
+        lines += included(row.example, title, what[:1].upper() + what[1:])
+    return "\n".join(lines) + "\n"
+
+
+def included(example: str, title: str, what: str) -> list[str]:
+    code = [f'```python title="examples/{example}"', f'--8<-- "examples/{example}"', "```"]
+    return ["", f"## {title}", *([what, ""] if what else []), *code]

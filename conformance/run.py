@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from rows import PLACES, ROWS, Place, Row, page, verdict
+from rows import PLACES, ROWS, Place, Row, examples_page, page, verdict
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "conformance" / "results.json"
@@ -129,7 +129,9 @@ def filled(row: Row, seeds: list[int], python: str | None) -> dict:
     if row.tests:
         # without the settings of the project's own tests, whose plugins and warnings are not those of this environment
         plain = ("-q", "-c", os.devnull, "--rootdir=.", "--import-mode=importlib", "-p", "no:cacheprovider")
-        run(python, "-m", "pytest", *plain, f"conformance/tests/{row.tests}", folder=ROOT)
+        said, _ = run(python, "-m", "pytest", *plain, f"conformance/tests/{row.tests}", folder=ROOT)
+        if "skipped" in last_line(said):
+            raise Failed(f"{row.tests}: {last_line(said)}")
     if not row.figure:
         return results | {"checked": checked(row, python)}
     results["runs"] = []
@@ -139,6 +141,12 @@ def filled(row: Row, seeds: list[int], python: str | None) -> dict:
         results["runs"].append([before, after, cpu])
         print(f"{row.name} seed {seed}: {before:.3f} -> {after:.3f}, {time.perf_counter() - began:.0f} s", flush=True)
     return results
+
+
+def write(results: dict[str, dict]) -> None:
+    """The pages of the results."""
+    PAGE.write_text(page(results))
+    (PAGE.parent / "examples.md").write_text(examples_page(ROOT / "examples"))
 
 
 def main() -> int:
@@ -165,7 +173,7 @@ def main() -> int:
             with writing:
                 results[row.name] = found
                 RECORD.write_text(json.dumps({n: results[n] for n in known if n in results}, indent=1) + "\n")
-                PAGE.write_text(page(results))
+                write(results)
 
     by_place: dict[str, list[Row]] = {}
     for row in chosen:

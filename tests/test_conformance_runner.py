@@ -58,7 +58,8 @@ def test_the_page_has_a_row_for_each_and_what_fails_by_design():
 
 def test_the_page_is_that_of_the_results():
     results = json.loads((ROOT / "conformance" / "results.json").read_text())
-    assert (ROOT / "docs" / "conformance.md").read_text() == rows.page(results)
+    assert (ROOT / "docs" / "conformance.md").read_text() == rows.page(results), "conformance/run.py writes it"
+    assert (ROOT / "docs" / "examples.md").read_text() == rows.examples_page(ROOT / "examples")
     assert set(results) <= {row.name for row in rows.ROWS}
 
 
@@ -93,8 +94,9 @@ def test_a_row_that_fails_is_said_and_the_others_go_on(tmp_path, monkeypatch, ca
     monkeypatch.setattr(run, "PAGE", tmp_path / "docs" / "conformance.md")
     tested = rows.Row("tested", "check.py", "trl", "nothing", ("pytest",), tests="test_it.py")
     monkeypatch.setattr(run, "ROWS", (SB3, CHECK, tested))
-    (tmp_path / "examples" / SB3.example).write_text("import a_library_that_is_not_there")
-    (tmp_path / "examples" / "check.py").write_text("print('ok: 3 of 3')")
+    monkeypatch.setattr(rows, "ROWS", (SB3, CHECK, tested))
+    (tmp_path / "examples" / SB3.example).write_text("'A library: learns.'\nimport a_library_that_is_not_there")
+    (tmp_path / "examples" / "check.py").write_text("'Checks.'\nprint('ok: 3 of 3')")
     (tmp_path / "conformance" / "tests" / "test_it.py").write_text("def test_it(): assert False, 'planted'")
     monkeypatch.setattr(run, "versions", lambda python, names: dict.fromkeys(names, "1.0"))
     monkeypatch.setattr(sys, "argv", ["run.py", "--python", sys.executable, "--seeds", "0"])
@@ -103,6 +105,7 @@ def test_a_row_that_fails_is_said_and_the_others_go_on(tmp_path, monkeypatch, ca
     assert "No module named 'a_library_that_is_not_there'" in results["sb3"]["failed"]
     assert results["check"]["checked"] == "3 of 3"
     assert "1 failed" in results["tested"]["failed"]
+    assert "a_library_that_is_not_there" not in run.PAGE.with_name("examples.md").read_text(), "examples are included"
     assert "3 examples run, 1 as expected" in (said := capsys.readouterr().out)
     assert "not as expected: sb3, tested" in said
 
