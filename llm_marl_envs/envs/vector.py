@@ -25,7 +25,7 @@ from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.session import Message
 from llm_marl_envs.task import Task
 
-AT_ONCE = 16  # threads; tools wait for servers, and graders for processes, more than they compute
+AT_ONCE = 32  # threads; tools wait for servers, and graders for processes, more than they compute
 SLOW_S = 0.001  # from which a thread is worth its while
 Batch = dict[str, tuple[tuple[Message, ...], ...]]
 Asked = tuple[str, tuple[Message, ...], dict[str, Any]]

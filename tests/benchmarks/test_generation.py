@@ -11,12 +11,13 @@ torch = pytest.importorskip("torch")
 from benchmarks.ratio import compare  # noqa: E402
 
 from baselines.chat import Chat  # noqa: E402
+from baselines.engines.spoken import EnginePartner  # noqa: E402
 from baselines.engines.transformers import TransformersEngine  # noqa: E402
 from baselines.policies import Policies, load_tokenizer  # noqa: E402
 from baselines.tiny.tokenizer import train_tokenizer  # noqa: E402
 from baselines.tiny.warm_start import Recipe, build_model, play_experts  # noqa: E402
 from baselines.types import Request, Sampling  # noqa: E402
-from llm_marl_envs import Ask, make_task, make_workflow  # noqa: E402
+from llm_marl_envs import Ask, make, make_task, make_vec, make_workflow  # noqa: E402
 
 NEW = 24
 GROUP = 8
@@ -89,3 +90,34 @@ def test_decoding_against_a_bare_loop(benchmark, engine, group):
 
     ratio = compare(benchmark, ours, bare, f"tokens/s, ours / bare loop, groups of {group}")
     assert ratio >= 0.95
+
+
+def test_a_batch_of_sessions_whose_partner_is_a_model_against_a_loop(benchmark, engine):
+    """`make_vec` asks a partner that is a model for all sessions at once, a loop over environments one by one."""
+    sessions, knobs = 128, {"train_size": 2000, "rounds": 2}
+    partner = EnginePartner(engine, lambda agent: "shared", Sampling(0.0, NEW))
+    batch = make_vec("arithmetic/eval_opt-v1", sessions, "generator", {"evaluator": partner}, **knobs)
+    loop = [make("arithmetic/eval_opt-v1", **knobs) for _ in range(sessions)]
+
+    def together() -> float:
+        began = time.perf_counter()
+        batch.reset(seed=0)
+        while not batch.step(["\\boxed{1}"] * sessions)[2].all():
+            pass
+        return time.perf_counter() - began
+
+    def in_turn() -> float:
+        began = time.perf_counter()
+        for seed, env in enumerate(loop):
+            env.reset(seed=seed)
+            while env.agents:
+                seen, _, over, cut, info = env.last()
+                agent = env.agent_selection
+                if over or cut:
+                    env.step(None)
+                else:
+                    env.step("\\boxed{1}" if agent == "generator_0" else partner(agent, seen["messages"], info))
+        return time.perf_counter() - began
+
+    label = f"a model as a partner: a loop over {sessions} against a batch"
+    assert compare(benchmark, in_turn, together, label) > 1
