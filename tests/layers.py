@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "testing": ("traces",),
     "envs": ("rewards", "traces", "spec", "tools.run"),
     "partners": ("envs", "testing"),
+    "interop": ("partners",),
     "orchestration": ("graph", "rewards", "stats", "traces"),
     "cli": ("envs", "partners", "orchestration", "testing", "tasks", "tools", "workflows", "grading"),
     "": ("cli",),  # the package itself: what users import
