@@ -22,28 +22,15 @@ class Model(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         chat = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"]
-        asked = chat[-1]["content"]
-        if said := BOX.findall(asked):
-            text = r"\boxed{Correct}" if int(said[0]) == total(asked) else r"\boxed{Incorrect}"
+        if said := BOX.findall(chat[-1]["content"]):
+            text = r"\boxed{Correct}" if int(said[0]) == total(chat[-1]["content"]) else r"\boxed{Incorrect}"
         else:
             text = rf"\boxed{{{total(chat[0]['content']) + (len(chat) == 1)}}}"
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
-        body = {
-            "id": "1",
-            "object": "chat.completion",
-            "created": 0,
-            "model": "sums",
-            "choices": [choice],
-            "usage": usage,
-        }
+        body = {"id": "1", "object": "chat.completion", "created": 0, "model": "sums", "choices": [choice]}
         self.send_response(200)
-        self.send_header("Content-Type", "application/json")
         self.end_headers()
         self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 async def evaluated(url: str, n: int) -> list[vf.Episode]:

@@ -5,7 +5,7 @@ An ask with `fresh=True` begins a new conversation, so a learner that gets a sec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Unpack
@@ -16,6 +16,7 @@ from llm_marl_envs.envs.role import Need, Partners, RoleEnv
 from llm_marl_envs.envs.spaces import Observation
 from llm_marl_envs.errors import AgentFailed, ConfigError, ToolFailed
 from llm_marl_envs.outcome import Outcome
+from llm_marl_envs.partners import make_team
 from llm_marl_envs.protocol import Ask, Workflow
 from llm_marl_envs.session import Limits, Status
 from llm_marl_envs.task import Question, Task, ToolResult
@@ -100,11 +101,13 @@ def later_asks(workflow: Workflow, seat: str, question: Question, limits: Limits
 def make_conversation(
     env_id: str,
     role: str | None = None,
-    partners: Partners | None = None,
+    team: Partners | Sequence[str] | None = None,
     *,
     data_dir: str | Path | None = None,
     **knobs: Any,
 ) -> ConversationEnv:
-    """`make_role` with one conversation a row."""
+    """`make_role` with one conversation a row. team: the partners, also as texts such as `evaluator=run:runs/first`, for libraries that are set
+    up by files."""
     task, workflow, options = parts(env_id, data_dir, knobs)
+    partners = team if team is None or callable(team) or isinstance(team, Mapping) else make_team(workflow.roster, team)
     return ConversationEnv(task, workflow, role, partners, **options)

@@ -16,23 +16,18 @@ from typing import Any
 
 from skyrl_gym.envs.base_text_env import BaseTextEnv, BaseTextEnvStepOutput
 
-from llm_marl_envs.envs.make import parts
-from llm_marl_envs.interop.conversation import ConversationEnv
-from llm_marl_envs.partners import make_team
+from llm_marl_envs.interop.conversation import make_conversation
 
 
 class ConversationTextEnv(BaseTextEnv):
-    """env_config: `env_id` and, where the learner is not alone, `role` and `team` (texts as `--team` takes, or a mapping from role or seat to a
-    callable); `knobs` are those of `make_role`. extras: `problem`, a problem's id, so that all rows of a group play the same one; `seed`; and
+    """env_config: `env_id` and, where the learner is not alone, `role` and `team` (see `make_conversation`); `knobs` are those of `make_role`. extras: `problem`, a problem's id, so that all rows of a group play the same one; `seed`; and
     `max_turns` of the learner's, after which the row ends and its answer counts as wrong.
     """
 
     def __init__(self, env_config: Mapping[str, Any], extras: Mapping[str, Any] = {}):
         super().__init__()
-        task, workflow, options = parts(env_config["env_id"], None, dict(env_config.get("knobs") or {}))
-        team = env_config.get("team") or ()
-        partners = dict(team) if isinstance(team, Mapping) else make_team(workflow.roster, list(team))
-        self.env = ConversationEnv(task, workflow, env_config.get("role"), partners, **options)
+        knobs = dict(env_config.get("knobs") or {})
+        self.env = make_conversation(env_config["env_id"], env_config.get("role"), env_config.get("team"), **knobs)
         self.problem, self.seed = extras.get("problem"), extras.get("seed")
         self.max_turns = extras.get("max_turns")  # type: ignore[assignment]  # here None is no limit
 
