@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from sums import judge
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl.experimental.agent_loop.agent_loop import DictConfigWrap
 
@@ -25,8 +24,9 @@ from baselines.tiny.warm_start import tiny_model
 from baselines.types import Sampling
 from llm_marl_envs import make_task, make_workflow
 
-TEAM, KNOBS = {"evaluator": judge}, {"memory": True, "digits": 1}
-PLAYED: Any = {"env_id": "arithmetic/eval_opt-v1", "role": "generator", "team": TEAM, "knobs": KNOBS}
+SAYS = r"\boxed{Incorrect}", r"\boxed{Correct}"
+TEAM = {"evaluator": lambda agent, messages, info: SAYS[len(messages[-1]["content"]) % 2]}
+PLAYED: Any = {"env_id": "arithmetic/eval_opt-v1", "role": "generator", "team": TEAM, "knobs": {"memory": True}}
 CONFIG = OmegaConf.create({"actor_rollout_ref": {"rollout": {"prompt_length": 64, "response_length": 256}}, "data": {}})
 
 
@@ -39,14 +39,14 @@ class Servers(dict[tuple[int, ...], Any]):  # verl's client of its servers: here
 if __name__ == "__main__":
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
-    task, workflow = make_task("arithmetic", digits=1), make_workflow("eval_opt", memory=True)
-    folder = tiny_model("eval_opt")
+    task, workflow = make_task("arithmetic"), make_workflow("eval_opt", memory=True)
+    folder = tiny_model("eval_opt", task)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     tiny = TransformersEngine(SimpleNamespace(model=lambda name: model), Chat(tokenizer))  # type: ignore[arg-type]
     engine = EngineRouter({"shared": tiny, "evaluator": Spoken(TEAM)})
     route = PolicyRouter.shared(workflow.roster).given({"evaluator": "evaluator"})
     starts, sampled, right = groups(workflow, task.problems("train")[:32], 1, 0), 0, 0.0
-    for episode in rollout(starts, route, engine, task, sampling=Sampling(1.0, 16)):
+    for episode in rollout(starts, route, engine, task, sampling=Sampling(1.0, 40)):
         mine = [turn for turn in episode.turns if turn.role == "generator"]
         servers = Servers({turn.completion.prompt_ids: turn.completion for turn in mine})
         of_verl: Any = (DictConfigWrap(CONFIG), servers, tokenizer, None, None, DictConfigWrap(CONFIG.data))

@@ -44,9 +44,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "testing": ("traces",),
     "envs": ("rewards", "traces", "spec", "tools.run"),
     "partners": ("envs", "testing"),
-    "interop": ("partners",),
+    "conversation": ("partners",),
     "orchestration": ("graph", "rewards", "stats", "traces"),
     "cli": ("envs", "partners", "orchestration", "testing", "tasks", "tools", "workflows", "grading"),
+    "interop": ("envs", "partners", "conversation", "testing", "tasks", "workflows"),
     "": ("cli",),  # the package itself: what users import
 }
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
+from llm_marl_envs.conversation import ConversationEnv, make_conversation
 from llm_marl_envs.envs.episodes import REDRAWS
 from llm_marl_envs.envs.role import Partners
 from llm_marl_envs.errors import LLMMarlError, ToolFailed, UnknownName
-from llm_marl_envs.interop.conversation import ConversationEnv, make_conversation
 from llm_marl_envs.protocol import UseTool
 from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.task import Tool

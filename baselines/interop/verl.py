@@ -24,8 +24,8 @@ from uuid import uuid4
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
 
 from baselines.chat import Chat
+from llm_marl_envs.conversation import make_conversation
 from llm_marl_envs.envs.role import Partners
-from llm_marl_envs.interop.conversation import make_conversation
 
 
 class ConversationLoop(AgentLoopBase):

@@ -16,7 +16,7 @@ from typing import Any
 
 from skyrl_gym.envs.base_text_env import BaseTextEnv, BaseTextEnvStepOutput
 
-from llm_marl_envs.interop.conversation import make_conversation
+from llm_marl_envs.conversation import make_conversation
 
 
 class ConversationTextEnv(BaseTextEnv):
