@@ -120,17 +120,18 @@ class _Row:
 def _method(name: str, tool: Tool) -> Callable[..., str]:
     """A task's tool as TRL wants it: of texts, with a Google docstring, and without what an agent cannot set."""
     names = [parameter for parameter in inspect.signature(tool).parameters if parameter != "question"]
-
-    def method(self: _Row, **given: str) -> str:
-        inspect.signature(tool).bind_partial(**given)
-        return self._use(name, given)
-
-    method.__name__ = name
-    described = "".join(f"\n    {each}: The {each}." for each in names)
-    method.__doc__ = f"{inspect.getdoc(tool) or f'The tool {name}.'}\n\nArgs:{described}"
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     of_text = [inspect.Parameter(each, kind, annotation=str) for each in names]
-    method.__signature__ = inspect.Signature([inspect.Parameter("self", kind), *of_text], return_annotation=str)  # type: ignore[attr-defined]
+    signature = inspect.Signature([inspect.Parameter("self", kind), *of_text], return_annotation=str)
+
+    def method(self: _Row, **given: str) -> str:
+        signature.bind(self, **given)
+        return self._use(name, given)
+
+    described = "".join(f"\n    {each}: The {each}." for each in names)
+    method.__name__ = name
+    method.__doc__ = f"{inspect.getdoc(tool) or f'The tool {name}.'}\n\nArgs:{described}"
+    method.__signature__ = signature  # type: ignore[attr-defined]
     method.__annotations__ = {**dict.fromkeys(names, str), "return": str}
     return method
 

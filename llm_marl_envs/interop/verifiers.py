@@ -33,7 +33,7 @@ from llm_marl_envs.protocol import Ask
 from llm_marl_envs.session import Status
 
 
-class Chat(vf.Harness[vf.HarnessConfig]):
+class ChatHarness(vf.Harness[vf.HarnessConfig]):
     """One request of the model, in this process: what a role does when it is asked. No program is installed or started for it."""
 
     APPENDS_SYSTEM_PROMPT = True
@@ -60,7 +60,7 @@ class Chat(vf.Harness[vf.HarnessConfig]):
 
 def team_of(
     env_id: str, *, trained: Sequence[str] | None = None, data_dir: str | Path | None = None, **knobs: Any
-) -> tuple[type[vf.Taskset], type[vf.Env], type[Chat]]:
+) -> tuple[type[vf.Taskset], type[vf.Env], type[ChatHarness]]:
     """The taskset (the split's problems), the environment and the harness that a module exports for an environment id.
 
     trained: roles whose traces are trained on (None: all). knobs: those of `make`. An episode that FAILED, be it by a tool or by a model that
@@ -88,7 +88,7 @@ def team_of(
         async def run(self, task_: vf.Task, agents: vf.Agents) -> None:
             await play(WaveEnv(task, workflow, **options), task_.data.id, agents)
 
-    return Problems, Team, Chat
+    return Problems, Team, ChatHarness
 
 
 async def play(env: WaveEnv, problem: str, agents: vf.Agents) -> None:
