@@ -49,11 +49,18 @@ class Row:
 PLACES = {
     "classic": Place(("stable-baselines3>=2.9,<3", "sb3-contrib>=2.9,<3", "torchrl>=0.14,<0.15", "supersuit>=3.11,<4")),
     "tianshou": Place(("tianshou>=2,<3",), "train,data", ("pandas",)),
-    "trl": Place(("trl>=1.10,<2",)),
+    "trl": Place(("trl>=1.16,<2",)),
     "harnesses": Place(
         ("textarena>=0.7.4,<0.8", "inspect-ai>=0.3.285,<0.4", "openenv>=0.10,<0.11"),
         "data",
         ("fsspec", "python-dateutil", "pillow"),
+    ),
+    "verifiers": Place(("verifiers>=0.4,<0.5",), "data", ("openai",)),
+    "trainers": Place(("skyrl-gym>=0.4,<0.5", "openpipe-art>=0.5,<0.6")),
+    "verl": Place(
+        ("verl>=0.9.1,<0.10", "cachetools", "fastapi", "uvicorn"),
+        "train,data",
+        ("openai", "transformers", "huggingface_hub", "tokenizers", "packaging", "antlr4-python3-runtime"),
     ),
     "serve": Place(("transformers[serving]>=5.10,<6",), "train,data,openai"),
 }
@@ -67,6 +74,11 @@ ROWS = (
     Row("tianshou", "tianshou_ppo.py", "tianshou", "PPO on one role", ("tianshou", "gymnasium"), "return"),
     Row("tianshou-dqn", "tianshou_dqn.py", "tianshou", "a DQN for each of two roles that learn together, with masks", ("tianshou", "pettingzoo"), "return", "test_tianshou.py"),
     Row("trl", "trl_grpo.py", "trl", "GRPOTrainer on a team through `rollout_func`, the tiny model", ("trl", "transformers"), "held-out accuracy"),
+    Row("trl-tools", "trl_tools.py", "trl", "a model that calls the task's `search`, through `environment_factory`", ("trl", "transformers")),
+    Row("verifiers", "verifiers_team.py", "verifiers", "a team as a multi-agent environment against a local endpoint", ("verifiers",), tests="test_verifiers.py"),
+    Row("skyrl", "skyrl_conversation.py", "trainers", "one learner's conversation against partners", ("skyrl-gym",), tests="test_skyrl.py"),
+    Row("art", "art_trajectories.py", "trainers", "an episode as a trajectory of each agent, fresh asks as histories", ("openpipe-art",)),
+    Row("verl", "verl_agent_loop.py", "verl", "our agent loop on stub servers: ids, masks and rewards are those of our own rollout", ("verl", "transformers"), tests="test_verl.py"),
     Row("endpoint", "endpoint.py", "serve", "an endpoint (`transformers serve`), a checkpoint and a person in one team", ("transformers", "fastapi")),
     Row("textarena", "textarena_both.py", "harnesses", "a team as a `ta.Env`; a TextArena game as an environment of ours", ("textarena",)),
     Row("inspect", "inspect_team.py", "harnesses", "a team as a task with a model for each role (`model_roles`)", ("inspect-ai",), tests="test_inspect_team.py"),
@@ -82,7 +94,9 @@ BY_DESIGN = (
     ("OpenEnv's plain HTTP `/step`", "it makes an environment for each request; only WebSocket sessions can play"),
     ("TextArena games that do not replay", "clocks, sets in an order that differs, downloads at import, rewards that are messages: refused, unless `unchecked=True` says so in the record"),
     ("Inspect's `model_roles` that a team does not have", "an error: Inspect alone would take its default model for the missing one"),
-    ("one row of TRL for a whole episode", "asks with `fresh=True` are new conversations; a row is one of them"),
+    ("one row of TRL, SkyRL or verl for a whole episode", "asks with `fresh=True` are new conversations; a row is one of them, and an adapter whose learner would have several refuses"),
+    ("verl's own workers and trainer", "not tried: they want Ray and a GPU; the loop is run on verl's real base class, as its workers build it"),
+    ("EPyMARL, MARLlib, rllm, prime-rl, NeMo Gym", "not tried: they cannot be installed beside current versions of their own dependencies from an index alone"),
 )  # fmt: skip
 
 

@@ -46,9 +46,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "testing": ("traces",),
     "envs": ("rewards", "traces", "spec", "tools.run"),
     "partners": ("envs", "testing"),
+    "conversation": ("partners",),
     "orchestration": ("graph", "rewards", "stats", "traces"),
     "cli": ("envs", "partners", "orchestration", "testing", "tasks", "tools", "workflows", "grading"),
-    "interop": ("envs", "partners", "testing", "tasks", "workflows"),
+    "interop": ("envs", "partners", "conversation", "testing", "tasks", "workflows"),
     "": ("cli",),  # the package itself: what users import
 }
 

@@ -26,13 +26,13 @@ def make(env_id: str, *, data_dir: str | Path | None = None, **knobs: Any) -> Wo
     """The environment `<task>/<workflow>-v1`, in which agents act one after the other. Knobs go to the task or the workflow, whichever
     has a field of that name; beside them `split` (the training split, or the only one), `reward` (a rule or its name, "team"),
     `limits=Limits(...)` (the budget) and `render_mode` ("ansi" or "human")."""
-    task, workflow, options = _parts(env_id, data_dir, knobs)
+    task, workflow, options = parts(env_id, data_dir, knobs)
     return WorkflowEnv(task, workflow, **options)
 
 
 def make_parallel(env_id: str, *, data_dir: str | Path | None = None, **knobs: Any) -> WaveEnv:
     """The same as a parallel environment: a step is a wave."""
-    task, workflow, options = _parts(env_id, data_dir, knobs)
+    task, workflow, options = parts(env_id, data_dir, knobs)
     return WaveEnv(task, workflow, **options)
 
 
@@ -45,7 +45,7 @@ def make_role(
     **knobs: Any,
 ) -> RoleEnv:
     """The same as a Gymnasium environment: one role or seat learns (None: the whole team), `partners` play the others."""
-    task, workflow, options = _parts(env_id, data_dir, knobs)
+    task, workflow, options = parts(env_id, data_dir, knobs)
     return RoleEnv(task, workflow, role, partners, **options)
 
 
@@ -60,11 +60,12 @@ def make_vec(
     **knobs: Any,
 ) -> VecEnv:
     """`num_envs` of `make_role` as one batch of texts in Gymnasium's vector protocol."""
-    task, workflow, options = _parts(env_id, data_dir, knobs)
+    task, workflow, options = parts(env_id, data_dir, knobs)
     return VecEnv(task, workflow, num_envs, role, partners, autoreset=autoreset, **options)
 
 
-def _parts(env_id: str, data_dir: str | Path | None, knobs: dict[str, Any]) -> tuple[Task, Workflow, Any]:
+def parts(env_id: str, data_dir: str | Path | None, knobs: dict[str, Any]) -> tuple[Task, Workflow, Any]:
+    """The task, the workflow and the options that an id and its keyword arguments say."""
     options = {name: knobs.pop(name) for name in OPTIONS if name in knobs}
     task_name, workflow_name = split_id(env_id)
     task_knobs, workflow_knobs = share_knobs(task_name, workflow_name, knobs)

@@ -1,1 +1,1 @@
-"""Adapters: each imports its own library; nothing imports an adapter."""
+"""Adapters to other libraries that need no tokens, one a file. Each imports its own library; nothing imports an adapter."""

@@ -44,6 +44,7 @@ def search_tool(searcher: Searcher, top_k: int = 3) -> Tool:
         raise ConfigError(f"top_k starts at 1; got {top_k}")
 
     def search(query: str) -> ToolResult:
+        """Search for passages and return the best."""
         found = searcher.search(query, top_k)
         return ToolResult(show_passages(found), float(bool(found)))
 
