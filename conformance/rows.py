@@ -13,11 +13,12 @@ MINUTES = 5  # of CPU time, for a seed
 
 @dataclass(frozen=True)
 class Place:
-    """An environment. installs: beside this project with its extras. loose: what constraints.txt pins too tightly for it."""
+    """An environment. installs: beside this project with its extras. pinned: by all of
+    constraints.txt; else by its torch alone, for libraries with pins of their own."""
 
     installs: tuple[str, ...]
     extras: str = "train,data"
-    loose: tuple[str, ...] = ()
+    pinned: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,14 @@ class Row:
 
 PLACES = {
     "classic": Place(("stable-baselines3>=2.9,<3", "sb3-contrib>=2.9,<3", "torchrl>=0.14,<0.15", "supersuit>=3.11,<4")),
-    "tianshou": Place(("tianshou>=2,<3",), "train,data", ("pandas",)),
+    "tianshou": Place(("tianshou>=2,<3",), "", pinned=False),
     "trl": Place(("trl>=1.16,<2",)),
-    "harnesses": Place(
-        ("textarena>=0.7.4,<0.8", "inspect-ai>=0.3.285,<0.4", "openenv>=0.10,<0.11"),
-        "data",
-        ("fsspec", "python-dateutil", "pillow"),
-    ),
-    "verifiers": Place(("verifiers>=0.4,<0.5",), "data", ("openai",)),
-    "trainers": Place(("skyrl-gym>=0.4,<0.5", "openpipe-art>=0.5,<0.6")),
-    "verl": Place(
-        ("verl>=0.9.1,<0.10", "cachetools", "fastapi", "uvicorn"),
-        "train,data",
-        ("openai", "transformers", "huggingface_hub", "tokenizers", "packaging", "antlr4-python3-runtime"),
-    ),
     "serve": Place(("transformers[serving]>=5.10,<6",), "train,data,openai"),
+    "textarena": Place(("textarena>=0.7.4,<0.8",), ""),
+    "harnesses": Place(("inspect-ai>=0.3.285,<0.4", "openenv>=0.10,<0.11"), "", pinned=False),
+    "verifiers": Place(("verifiers>=0.4,<0.5",), "", pinned=False),
+    "trainers": Place(("skyrl-gym>=0.4,<0.5", "openpipe-art>=0.5,<0.6"), "train", pinned=False),
+    "verl": Place(("verl>=0.9.1,<0.10", "cachetools", "fastapi", "uvicorn"), "train", pinned=False),
 }
 ROWS = (
     Row("sb3", "sb3_ppo.py", "classic", "its `check_env`; PPO on one role, the other played by a partner", ("stable-baselines3", "gymnasium"), "return"),
@@ -80,7 +74,7 @@ ROWS = (
     Row("art", "art_trajectories.py", "trainers", "an episode as a trajectory of each agent, fresh asks as histories", ("openpipe-art",)),
     Row("verl", "verl_agent_loop.py", "verl", "our agent loop on stub servers: ids, masks and rewards are those of our own rollout", ("verl", "transformers"), tests="test_verl.py"),
     Row("endpoint", "endpoint.py", "serve", "an endpoint (`transformers serve`), a checkpoint and a person in one team", ("transformers", "fastapi")),
-    Row("textarena", "textarena_both.py", "harnesses", "a team as a `ta.Env`; a TextArena game as an environment of ours", ("textarena",)),
+    Row("textarena", "textarena_both.py", "textarena", "a team as a `ta.Env`; a TextArena game as an environment of ours", ("textarena",)),
     Row("inspect", "inspect_team.py", "harnesses", "a team as a task with a model for each role (`model_roles`)", ("inspect-ai",), tests="test_inspect_team.py"),
     Row("openenv", "openenv_server.py", "harnesses", "a server whose sessions are apart, and its client", ("openenv", "fastapi"), tests="test_openenv.py"),
 )  # fmt: skip

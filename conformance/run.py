@@ -43,7 +43,9 @@ def interpreter(name: str, place: Place) -> str:
     """The Python of an environment with its libraries, which is built if it is not there yet or what belongs in it has changed."""
     folder = ROOT / "build" / "conformance" / name
     found, done = folder / "bin" / "python", folder / ".done"
-    pins = [pin for pin in (ROOT / "constraints.txt").read_text().splitlines() if pin.split("==")[0] not in place.loose]
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    if not place.pinned:
+        pins = [pin for pin in pins if pin.startswith("torch==")]
     wanted = json.dumps([place.extras, place.installs, pins, (ROOT / "pyproject.toml").read_text()])
     if not done.exists() or done.read_text() != wanted:
         print(f"{name}: building its environment", flush=True)
@@ -51,13 +53,13 @@ def interpreter(name: str, place: Place) -> str:
         constraints = folder / "constraints.txt"
         constraints.write_text("\n".join(pins))
         pip = [str(found), "-m", "pip", "install", "--quiet", "--constraint", str(constraints)]
+        project = f"{ROOT}[{place.extras}]" if place.extras else str(ROOT)
         built = subprocess.run(
-            [*pip, "--editable", f"{ROOT}[{place.extras}]", "pytest>=9", *place.installs],
-            capture_output=True,
-            text=True,
+            [*pip, "pytest>=9", *place.installs, "--editable", project], capture_output=True, text=True
         )
         if built.returncode:
-            raise Failed(last_line(built.stderr))
+            sys.stderr.write(built.stderr[-3000:])
+            raise Failed(f"its environment could not be built: {last_line(built.stderr)}")
         done.write_text(wanted)
     return str(found)
 
@@ -121,10 +123,8 @@ def versions(python: str, names: tuple[str, ...]) -> dict[str, str]:
     return dict(zip(names, said.split(), strict=True))
 
 
-def filled(row: Row, seeds: list[int], python: str | None) -> dict:
+def filled(row: Row, seeds: list[int], python: str) -> dict:
     """A row's results."""
-    place = PLACES[row.place]
-    python = python or interpreter(row.place, place)
     results: dict = {"date": datetime.date.today().isoformat(), "versions": versions(python, row.shows)}
     if row.tests:
         # without the settings of the project's own tests, whose plugins and warnings are not those of this environment
@@ -163,10 +163,19 @@ def main() -> int:
     chosen = [row for row in ROWS if not args.names or row.name in args.names]
     writing = threading.Lock()
 
-    def fill(rows: list[Row]) -> None:
-        for row in rows:
+    def fill(place: str) -> None:
+        python, unbuilt = args.python or "", None
+        try:
+            python = python or interpreter(place, PLACES[place])
+        except Failed as e:
+            unbuilt = e
+        for row in chosen:
+            if row.place != place:
+                continue
             try:
-                found = filled(row, args.seeds, args.python)
+                if unbuilt:
+                    raise unbuilt
+                found = filled(row, args.seeds, python)
             except Failed as e:
                 found = {"date": datetime.date.today().isoformat(), "failed": str(e)}
             print(f"{row.name}: {verdict(row, found)}", flush=True)
@@ -175,11 +184,8 @@ def main() -> int:
                 RECORD.write_text(json.dumps({n: results[n] for n in known if n in results}, indent=1) + "\n")
                 write(results)
 
-    by_place: dict[str, list[Row]] = {}
-    for row in chosen:
-        by_place.setdefault(row.place, []).append(row)
     with ThreadPoolExecutor(args.jobs) as pool:  # places in turn, a place's rows one after the other
-        list(pool.map(fill, by_place.values()))
+        list(pool.map(fill, dict.fromkeys(row.place for row in chosen)))
     bad = [row.name for row in chosen if not row.as_expected(results[row.name])]
     print(f"{len(chosen)} examples run, {len(chosen) - len(bad)} as expected; {PAGE.relative_to(ROOT)} written")
     if bad:

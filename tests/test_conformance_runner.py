@@ -141,3 +141,21 @@ def test_what_the_examples_play():
     assert seen["evaluator_0"]["action_mask"].tolist() == [1, 0, 0, 0, 0]
     seen = waves.step({"generator_0": 0, "evaluator_0": 0})[0]
     assert seen["evaluator_0"]["action_mask"].tolist() == [1, 1, 0, 0, 0]
+
+
+def test_an_environment_that_cannot_be_built_is_said_once(tmp_path, monkeypatch):
+    tried = []
+
+    def fails(name, place):
+        tried.append(name)
+        raise run.Failed("its environment could not be built: no such version")
+
+    monkeypatch.setattr(run, "interpreter", fails)
+    monkeypatch.setattr(run, "RECORD", tmp_path / "results.json")
+    monkeypatch.setattr(run, "write", lambda results: None)
+    monkeypatch.setattr(sys, "argv", ["run.py", "sb3", "torchrl", "trl"])
+    assert run.main() == 1
+    assert sorted(tried) == ["classic", "trl"]
+    results = json.loads(run.RECORD.read_text())
+    assert set(results) == {"sb3", "torchrl", "trl"}
+    assert all("no such version" in row["failed"] for row in results.values())
