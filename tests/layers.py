@@ -48,7 +48,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "partners": ("envs", "testing"),
     "conversation": ("partners",),
     "orchestration": ("graph", "rewards", "stats", "traces"),
-    "cli": ("envs", "partners", "orchestration", "testing", "tasks", "tools", "workflows", "grading"),
+    "suites": ("spec", "session"),
+    "cli": ("suites", "envs", "partners", "orchestration", "testing", "tasks", "tools", "workflows", "grading"),
     "interop": ("envs", "partners", "conversation", "testing", "tasks", "workflows"),
     "": ("cli",),  # the package itself: what users import
 }

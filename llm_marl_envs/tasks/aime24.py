@@ -8,11 +8,11 @@ from typing import Any
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.task import Problem
 from llm_marl_envs.tasks.families.dataset import Card, Example
-from llm_marl_envs.tasks.families.mathematics import NumberBenchmark, answer_of, text_of
+from llm_marl_envs.tasks.families.mathematics import NumberDataset, answer_of, text_of
 
 
 @dataclass(frozen=True)
-class AIME24(NumberBenchmark):
+class AIME24(NumberDataset):
     """AIME 2024, both rounds: 30 problems whose answers are whole numbers from 0 to 999 (Mathematical Association of America)."""
 
     card = Card(

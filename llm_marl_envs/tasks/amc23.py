@@ -8,11 +8,11 @@ from typing import Any
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.task import Problem
 from llm_marl_envs.tasks.families.dataset import Card, Example
-from llm_marl_envs.tasks.families.mathematics import NumberBenchmark, answer_of, text_of
+from llm_marl_envs.tasks.families.mathematics import NumberDataset, answer_of, text_of
 
 
 @dataclass(frozen=True)
-class AMC23(NumberBenchmark):
+class AMC23(NumberDataset):
     """AMC 12 2023: 40 problems rewritten to have whole numbers as answers (Mathematical Association of America)."""
 
     card = Card(

@@ -9,13 +9,13 @@ from typing import Any
 from llm_marl_envs.data import DataSource, HubData, load_rows
 from llm_marl_envs.task import Problem
 from llm_marl_envs.tasks.families.dataset import Card, Example, LeftOut
-from llm_marl_envs.tasks.families.mathematics import MathBenchmark, answer_of, text_of
+from llm_marl_envs.tasks.families.mathematics import MathDataset, answer_of, text_of
 
 CONFIGS = ("en", "cn", "all")
 
 
 @dataclass(frozen=True)
-class DapoMath(MathBenchmark):
+class DapoMath(MathDataset):
     """Competition mathematics for training, without duplicates. `config` is the hub's: "en", "cn" or "all"."""
 
     config: str = "en"

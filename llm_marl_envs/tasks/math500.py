@@ -8,11 +8,11 @@ from typing import Any
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.task import Problem
 from llm_marl_envs.tasks.families.dataset import Card, Example, LeftOut
-from llm_marl_envs.tasks.families.mathematics import MathBenchmark, answer_of, text_of
+from llm_marl_envs.tasks.families.mathematics import MathDataset, answer_of, text_of
 
 
 @dataclass(frozen=True)
-class Math500(MathBenchmark):
+class Math500(MathDataset):
     """MATH-500: competition mathematics (Lightman et al. 2023, arXiv 2305.20050; MIT licence). 500 test."""
 
     card = Card(

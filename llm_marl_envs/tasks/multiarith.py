@@ -8,11 +8,11 @@ from typing import Any
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.task import Problem
 from llm_marl_envs.tasks.families.dataset import Card, Example
-from llm_marl_envs.tasks.families.mathematics import NumberBenchmark, answer_of, text_of
+from llm_marl_envs.tasks.families.mathematics import NumberDataset, answer_of, text_of
 
 
 @dataclass(frozen=True)
-class MultiArith(NumberBenchmark):
+class MultiArith(NumberDataset):
     """MultiArith: arithmetic word problems of several steps (Roy and Roth 2015, arXiv 1608.01413). 420 train, 180 test."""
 
     card = Card(

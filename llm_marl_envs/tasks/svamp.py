@@ -8,11 +8,11 @@ from typing import Any
 from llm_marl_envs.data import DataSource, HubData
 from llm_marl_envs.task import Problem
 from llm_marl_envs.tasks.families.dataset import Card, Example
-from llm_marl_envs.tasks.families.mathematics import NumberBenchmark, answer_of, text_of
+from llm_marl_envs.tasks.families.mathematics import NumberDataset, answer_of, text_of
 
 
 @dataclass(frozen=True)
-class SVAMP(NumberBenchmark):
+class SVAMP(NumberDataset):
     """SVAMP: arithmetic word problems with varied structure (Patel et al. 2021, arXiv 2103.07191; MIT licence). 700 train, 300 test."""
 
     card = Card(

@@ -42,7 +42,7 @@ def ungradable(answers: Sequence[str], tolerances: Sequence[float | None]) -> Le
 
 
 @dataclass(frozen=True)
-class NumberBenchmark(DatasetTask):
+class NumberDataset(DatasetTask):
     """A benchmark whose answers are single numbers, graded exactly, like GSM8K."""
 
     def problem(self, id: str, question: str, answer: str) -> Problem:
@@ -57,7 +57,7 @@ class NumberBenchmark(DatasetTask):
 
 
 @dataclass(frozen=True)
-class MathBenchmark(DatasetTask):
+class MathDataset(DatasetTask):
     """A benchmark whose answers are expressions, graded by value in any form. Problems whose gold answers cannot be graded fairly
     are left out (`grading.golds`; `left_out(split)` lists them)."""
 
