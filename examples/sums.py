@@ -43,6 +43,6 @@ def generator(*, flat: bool = True) -> Any:
     return numeric(env, Hashed(256), Candidates(options, 5), flat=flat)
 
 
-def team() -> Any:
+def team(*, flat: bool = False) -> Any:
     """A PettingZoo parallel environment: both learn, and have the same spaces."""
-    return numeric(make_parallel("arithmetic/eval_opt-v1", **KNOBS), Hashed(256), Candidates(options, 5))
+    return numeric(make_parallel("arithmetic/eval_opt-v1", **KNOBS), Hashed(256), Candidates(options, 5), flat=flat)
