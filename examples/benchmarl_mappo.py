@@ -43,14 +43,14 @@ class Returns(Callback):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--iterations", type=int, default=30)
+    parser.add_argument("--iterations", type=int, default=18)
     args = parser.parse_args()
     torch.set_num_threads(1)
     algorithm, model, config = (each.get_from_yaml() for each in (MappoConfig, MlpConfig, ExperimentConfig))
     algorithm.entropy_coef, algorithm.lmbda, model.num_cells = 0.01, 0.95, [64]
     config.gamma, config.lr, config.max_n_frames, config.max_n_iters = 1.0, 2e-3, None, args.iterations
     config.on_policy_collected_frames_per_batch, config.on_policy_n_envs_per_worker = 1024, 8
-    config.on_policy_minibatch_size, config.on_policy_n_minibatch_iters = 256, 8
+    config.on_policy_minibatch_size, config.on_policy_n_minibatch_iters = 128, 8
     config.loggers, config.create_json, config.evaluation = [], False, False
     returns = Returns()
     with TemporaryDirectory() as config.save_folder:
