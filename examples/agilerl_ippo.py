@@ -16,10 +16,7 @@ def stacked(of_envs: list[dict[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def play(learner: IPPO, envs: list[Any], steps: int) -> tuple[tuple[Any, ...], float]:
-    """Experiences as `learn` takes them, and the mean return of the episodes that ended.
-
-    AgileRL's own loop, `train_multi_agent_on_policy`, forgets where episodes ended.
-    """
+    """Experiences as `learn` takes them (its own loop forgets where episodes ended), and the mean return."""
     seen, returns = stacked([env.reset()[0] for env in envs]), []
     over = {agent: np.zeros(len(envs)) for agent in seen}
     kept: list[dict[str, list[np.ndarray]]] = [{agent: [] for agent in seen} for _ in range(6)]

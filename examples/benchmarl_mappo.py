@@ -1,4 +1,4 @@
-"""BenchMARL: MAPPO on a team, waves; an actor for each role with action masks, and critics that see the team's transcript."""
+"""BenchMARL: MAPPO on a team, waves; masked actors for each role, and critics that see the team's transcript."""
 
 from __future__ import annotations
 
