@@ -50,6 +50,9 @@ class Row:
 PLACES = {
     "classic": Place(("stable-baselines3>=2.9,<3", "sb3-contrib>=2.9,<3", "torchrl>=0.14,<0.15", "supersuit>=3.11,<4")),
     "tianshou": Place(("tianshou>=2,<3",), "", pinned=False),
+    "rllib": Place(("ray[rllib]>=2.60,<2.61", "torch"), "", pinned=False),
+    "agilerl": Place(("agilerl>=2.58,<2.59",), "train", pinned=False),  # its IPPO needs peft, which it does not declare
+    "benchmarl": Place(("benchmarl>=1.5,<1.6",), "", pinned=False),
     "trl": Place(("trl>=1.16,<2",)),
     "serve": Place(("transformers[serving]>=5.10,<6",), "train,data,openai"),
     "textarena": Place(("textarena>=0.7.4,<0.8",), ""),
@@ -67,6 +70,9 @@ ROWS = (
     Row("cleanrl", "cleanrl_ppo.py", "classic", "PPO in one file, in CleanRL's manner, through `gymnasium.make_vec`", ("torch", "gymnasium"), "return"),
     Row("tianshou", "tianshou_ppo.py", "tianshou", "PPO on one role", ("tianshou", "gymnasium"), "return"),
     Row("tianshou-dqn", "tianshou_dqn.py", "tianshou", "a DQN for each of two roles that learn together, with masks", ("tianshou", "pettingzoo"), "return", "test_tianshou.py"),
+    Row("rllib", "rllib_ppo.py", "rllib", "PPO on both roles of a team, waves, a policy each with its `ActionMaskingTorchRLModule`", ("ray", "gymnasium", "pettingzoo"), "return"),
+    Row("agilerl", "agilerl_ippo.py", "agilerl", "IPPO on both roles of a team, waves, a policy each (flat arrays)", ("agilerl", "pettingzoo"), "return"),
+    Row("benchmarl", "benchmarl_mappo.py", "benchmarl", "MAPPO on both roles of a team, waves, masked actors, critics that see `state()`", ("benchmarl", "torchrl", "pettingzoo"), "return"),
     Row("trl", "trl_grpo.py", "trl", "GRPOTrainer on a team through `rollout_func`, the tiny model", ("trl", "transformers"), "held-out accuracy"),
     Row("trl-tools", "trl_tools.py", "trl", "a model that calls the task's `search`, through `environment_factory`", ("trl", "transformers")),
     Row("verifiers", "verifiers_team.py", "verifiers", "a team as a multi-agent environment against a local endpoint", ("verifiers",), tests="test_verifiers.py"),
@@ -85,6 +91,7 @@ BY_DESIGN = (
     ("texts through TorchRL's `PettingZooWrapper`", "it makes a tensor of every info: use its `GymWrapper` on `make_role`, as in torchrl_forms.py"),
     ("Tianshou's on-policy algorithms with several agents", "who does not act last gets the next episode's reward as its return (tested): DQN with whole returns, or PPO on one role"),
     ("`aec_to_parallel` on the AEC view", "agents of one wave act one after the other there: use `make_parallel`"),
+    ("AgileRL's `train_multi_agent_on_policy`", "it forgets the ends of episodes, so that advantages run across them: the example has a loop of its own"),
     ("OpenEnv's plain HTTP `/step`", "it makes an environment for each request; only WebSocket sessions can play"),
     ("TextArena games that do not replay", "clocks, sets in an order that differs, downloads at import, rewards that are messages: refused, unless `unchecked=True` says so in the record"),
     ("Inspect's `model_roles` that a team does not have", "an error: Inspect alone would take its default model for the missing one"),
