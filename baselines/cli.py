@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import os
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from baselines.args import TrainArgs, args_of
-from baselines.tiny.sizes import SIZES
+from baselines.args import TrainArgs
 from llm_marl_envs.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -50,6 +48,7 @@ def evaluate(
     max_tokens: int | None = None,
     step: int | Literal["best"] | None = None,
     judge: str | None = None,
+    suite: str | None = None,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int = 2,
@@ -58,7 +57,7 @@ def evaluate(
     """Play a split with a policy and write the traces.
 
     Examples: `llm-marl evaluate runs/latest`, `llm-marl evaluate runs/latest --workflow voting --temperature 1 --samples 4`,
-    `llm-marl evaluate Qwen/Qwen3-0.6B --task gsm8k --workflow eval_opt --max-tokens 1024`
+    `llm-marl evaluate Qwen/Qwen3-0.6B --task gsm8k --workflow eval_opt --max-tokens 1024`, `llm-marl evaluate runs/latest --suite smoke-v1`
 
     Args:
         policy: A run folder (its last checkpoint), or a model: a hub name, a local folder, or `tiny`.
@@ -75,65 +74,73 @@ def evaluate(
         step: Which of the run's checkpoints; by default the last. `best` is the one that validation chose.
         judge: A partner (see `team`) that says of short answers whether they are right, as a second figure, which nobody can verify and
             nothing is ranked by: `openai:http://127.0.0.1:8000/v1#gpt-oss-120b`.
+        suite: Play all parts of a suite (`llm-marl suites list`) in place of a task's split; what was interrupted goes on. `workflow` is then the
+            one that every part is played with, `set` says where corpora are (corpus=wiki.jsonl.gz).
         seed: Decides the sampling.
         device: auto takes CUDA if there is one.
         threads: CPU threads.
-        out: Trace file; by default eval-<split>.jsonl.gz in the run's traces folder, or in the current folder.
+        out: Trace file; by default eval-<split>.jsonl.gz in the run's traces folder, or in the current folder. Of a suite: a folder.
     """
     _need_torch("evaluation")
     from baselines.evaluate import evaluate as run
     from baselines.evaluate import traces_of
     from baselines.judge import judged, verdicts
-    from baselines.runlog import RunLog
-    from baselines.team import Team, resolve_model
-    from llm_marl_envs.errors import UnknownName
+    from baselines.playing import playing_of
+    from baselines.suite import play_suite
+    from llm_marl_envs.errors import ConfigError, UnknownName
     from llm_marl_envs.partners import make_partner
-    from llm_marl_envs.spec import make_task
+    from llm_marl_envs.suites import load_suite
     from llm_marl_envs.traces.files import write_traces
 
-    folder = Path(policy)
-    is_run = (folder / "args.json").is_file()
-    args = args_of(folder) if is_run else TrainArgs(model=policy, method="prompted")
     progress = _progress()
-    named = args.model
-    if is_run:  # the model that the run started from, whatever is played now
-        of_task, of_workflow, _ = args.knobs()
-        base = resolve_model(
-            args.model, args.workflow, make_task(args.task, **of_task), args.seed, progress, of_workflow
-        )
-        args = dataclasses.replace(args, model=base)
-    tokens = max_tokens or (args.max_tokens if is_run or named in SIZES else 1024)
-    moved = (task or args.task, workflow or args.workflow) != (args.task, args.workflow)
-    knobs = set if set is not None else () if moved else args.set
-    per = () if moved else args.per
-    others = team if team is not None else () if moved else args.team
-    changes = {
-        "task": task or args.task,
-        "workflow": workflow or args.workflow,
-        "set": knobs,
-        "per": per,
-        "team": others,
+    chosen = load_suite(suite) if suite is not None else None
+    if chosen is not None:
+        fixed = {
+            "task": task,
+            "judge": judge,
+            "problems": problems or None,
+            "samples": samples if samples != 1 else None,
+        }
+        if given := [name for name, value in fixed.items() if value is not None]:
+            raise ConfigError(f"a suite says what is played; leave out --{', --'.join(given)}")
+    team_args = {
+        "task": task,
+        "workflow": workflow if suite is None else None,
+        "set": set if suite is None else None,
+        "team": team,
     }
-    args = dataclasses.replace(args, **changes, max_tokens=tokens, device=device, threads=threads)
-    played = Team(args, progress)
+    playing = playing_of(
+        policy,
+        progress,
+        **team_args,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        step=step,
+        device=device,
+        threads=threads,
+    )
+    meta = {"model": playing.model, "step": playing.step, "seed": seed, "temperature": temperature}
+    hot = f" T={temperature:g}" if temperature else ""
+    if chosen is not None:
+        if odd := [knob for knob in set or () if "=" not in knob]:
+            raise ConfigError(f"set takes name=value, as in corpus=wiki.jsonl.gz; got {odd[0]!r}")
+        places = dict(knob.split("=", 1) for knob in set or ())
+        where = out or (playing.folder or Path()) / "suites" / chosen.name
+        files = play_suite(
+            playing.team, chosen, where, progress,
+            sampling=playing.sampling, workflow=workflow, places=places, meta={"entry": f"{playing.name} {chosen.name}{hot}", **meta},
+        )  # fmt: skip
+        progress.say(f"{len(files)} files in {where}; score them with: llm-marl score {where}")
+        return
     opinion = make_partner(judge) if judge else None
+    played = playing.team
     if split not in played.task.splits:
-        raise UnknownName(f"split of {args.task}", split, played.task.splits)
-    at = 0
-    if is_run and played.method.learns:
-        log = RunLog(folder)
-        checkpoint = log.chosen("" if step is None else str(step))
-        at = log.step_of(checkpoint)
-        played.restore(checkpoint)
-    chosen = played.task.problems(split)[: problems or None]
-    sampling = played.decoding(temperature)
-    if max_tokens:
-        sampling = {role: s._replace(max_tokens=max_tokens) for role, s in sampling.items()}
+        raise UnknownName(f"split of {played.args.task}", split, played.task.splits)
     done = run(
-        played.task, played.workflow, chosen, played.route, played.engine,
-        sampling=sampling, samples=samples, limits=played.limits, seed=seed,
+        played.task, played.workflow, played.task.problems(split)[: problems or None], played.route, played.engine,
+        sampling=playing.sampling, samples=samples, limits=played.limits, seed=seed,
     )  # fmt: skip
-    progress.evaluated(at, done)
+    progress.evaluated(playing.step, done)
     found: list[bool | None] = []
     if opinion is not None:
         found = verdicts(done.episodes, opinion)
@@ -142,15 +149,11 @@ def evaluate(
             f"judged by {judge} (unverified): {judged(done.episodes, found)}"
             + (f", without a verdict: {silent} of {len(found)}" if silent else "")
         )
-    path = out or (folder / "traces" if is_run else Path()) / f"eval-{split}.jsonl.gz"
-    entry = f"{folder.name if is_run else policy} {args.workflow} {split}" + (
-        f" T={temperature:g}" if temperature else ""
-    )
-    meta = {"entry": entry, "model": named, "step": at, "seed": seed, "temperature": temperature}
-    if judge:
         meta["judge"] = judge
+    path = out or (playing.folder / "traces" if playing.folder else Path()) / f"eval-{split}.jsonl.gz"
+    meta["entry"] = f"{playing.name} {played.args.workflow} {split}{hot}"
     write_traces(path, traces_of(done.episodes, played.spec, split, meta, found))
-    progress.console.print(f"{len(done.episodes)} traces in {path}; score them with: llm-marl score {path}")
+    progress.say(f"{len(done.episodes)} traces in {path}; score them with: llm-marl score {path}")
 
 
 def study(
