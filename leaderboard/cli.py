@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from json import dumps
 from math import isnan
 from pathlib import Path
@@ -16,7 +17,9 @@ from rich.table import Table
 
 from leaderboard.score import SHOWN_REASONS, Row
 from leaderboard.score import score as score_files
+from leaderboard.standings import Standing, standings
 from llm_marl_envs.errors import ConfigError
+from llm_marl_envs.suites import load_suite
 from llm_marl_envs.terminal import printable
 from llm_marl_envs.traces.files import READ_MB
 from llm_marl_envs.traces.verify import CPU_S, Budget
@@ -30,6 +33,7 @@ def score(
     json: bool = False,
     plugins: tuple[str, ...] = (),
     tools: bool = False,
+    suite: str | None = None,
     cpu_s: float = CPU_S,
     memory_mb: int = READ_MB,
 ) -> None:
@@ -42,7 +46,7 @@ def score(
     tokens are per episode, malformed is the share of calls in which a reading failed. Failed episodes (a tool or grader
     could not run) are counted separately; truncated ones count as wrong.
 
-    Examples: `llm-marl score runs/demo`, `llm-marl score a.jsonl b.jsonl.gz --json`
+    Examples: `llm-marl score runs/demo`, `llm-marl score a.jsonl b.jsonl.gz --json`, `llm-marl score runs/*/suites/smoke-v1 --suite smoke-v1`
 
     Args:
         files: Trace files (.jsonl or .jsonl.gz), or folders: then all eval-* traces under them, or all traces if none is an eval.
@@ -50,12 +54,23 @@ def score(
         json: Print the rows as JSON instead of a table.
         plugins: Modules outside this package whose tasks and workflows may be loaded. Loading runs their code.
         tools: Also run the tools again, and refuse traces whose recorded results differ.
+        suite: One row per entry on a suite (`llm-marl suites list`). Only who played all of it, without a refused trace and with at most 1 % failed
+            episodes, has a rank; why others have none is told.
         cpu_s: CPU seconds that the verification of one trace may take.
         memory_mb: Megabytes that it may take to read a trace, or that one of its programs may take.
     """
     if not files:
         raise ConfigError("give at least one trace file or folder, for example: llm-marl score runs/demo")
-    rows = score_files(files, data_dir, plugins, tools=tools, budget=Budget(cpu_s=cpu_s, memory_mb=memory_mb))
+    budget = Budget(cpu_s=cpu_s, memory_mb=memory_mb)
+    if suite is not None:
+        found = standings(files, load_suite(suite), data_dir, plugins, tools=tools, budget=budget)
+        _show_standings(found) if not json else print(
+            dumps([asdict(s) for s in found], indent=2).replace("NaN", "null")
+        )
+        if not all(standing.ranked for standing in found):
+            raise SystemExit(1)
+        return
+    rows = score_files(files, data_dir, plugins, tools=tools, budget=budget)
     if json:
         print(dumps([row.record() for row in rows], indent=2, allow_nan=False))
     else:
@@ -64,10 +79,43 @@ def score(
         raise SystemExit(1)
 
 
-def _show(rows: Sequence[Row]) -> None:
+def _console() -> Console:
     console = Console(soft_wrap=False)
     if not console.is_terminal:
         console.width = 120  # a pipe or a log has no edge to fold at
+    return console
+
+
+def _show_standings(found: Sequence[Standing]) -> None:
+    console = _console()
+    table = Table(box=SIMPLE_HEAD)
+    for column in ("rank", "entry", "overall", *(found[0].parts if found else ()), "workflows", "calls", "tokens"):
+        table.add_column(column)
+    rank = 0
+    for standing in found:
+        rank += standing.ranked
+        parts = [str(interval) if interval.mean == interval.mean else "-" for interval in standing.parts.values()]
+        overall = "-" if isnan(standing.overall) else f"{100 * standing.overall:.1f}%"
+        table.add_row(
+            str(rank) if standing.ranked else "-", escape(standing.entry), overall, *parts, escape(", ".join(standing.workflows)),
+            f"{standing.calls:.1f}", f"{standing.tokens:.0f}",
+        )  # fmt: skip
+    console.print(table)
+    for standing in found:
+        if standing.findings:
+            console.print(f"[bold]{escape(standing.entry)}[/bold] has no rank:")
+            for finding in standing.findings:
+                console.print(f"  {escape(finding)}")
+            if standing.more_findings:
+                console.print(f"  and {standing.more_findings} more")
+    console.print(REPLAY)
+    console.print(
+        "Overall is the mean over families of tasks; tokens are as reported, and entries have spent different numbers of them."
+    )
+
+
+def _show(rows: Sequence[Row]) -> None:
+    console = _console()
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("entry\nenvironment", overflow="fold")
     for pair in ("accuracy\nproblems", "peak\ndrop", "calls\ntokens", "malformed\ntruncated", "failed\nrefused"):
