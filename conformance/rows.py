@@ -53,7 +53,7 @@ PLACES = {
     "rllib": Place(("ray[rllib]>=2.60,<2.61", "torch"), "", pinned=False),
     "agilerl": Place(("agilerl>=2.58,<2.59",), "train", pinned=False),  # its IPPO needs peft, which it does not declare
     "benchmarl": Place(("benchmarl>=1.5,<1.6",), "", pinned=False),
-    "trl": Place(("trl>=1.16,<2",)),
+    "trl": Place(("trl>=1.16,<2",), "train,data,search"),
     "serve": Place(("transformers[serving]>=5.10,<6",), "train,data,openai"),
     "textarena": Place(("textarena>=0.7.4,<0.8",), ""),
     "harnesses": Place(("inspect-ai>=0.3.285,<0.4", "openenv>=0.10,<0.11"), "", pinned=False),

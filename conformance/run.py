@@ -66,8 +66,13 @@ def interpreter(name: str, place: Place) -> str:
 
 def run(python: str, *command: str, folder: Path) -> tuple[str, float]:
     """What a command says, and its CPU seconds. What it leaves running is killed."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    env = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"}
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "baselines"), os.environ.get("PYTHONPATH", "")])
+    settled = {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONHASHSEED": "0",
+    }  # the order of sets, too
+    env = os.environ | settled | {"PYTHONPATH": path}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = subprocess.Popen(
             [python, *command], cwd=folder, env=env, stdout=out, stderr=err, start_new_session=True

@@ -9,6 +9,7 @@ import supersuit
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecMonitor
 from sums import team
 
@@ -28,7 +29,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=80_000)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    torch.manual_seed(args.seed)
+    set_random_seed(args.seed)
     envs, held = batch(1000 * args.seed), batch(1000 * args.seed + 500)
     model = PPO(
         "MlpPolicy", envs, n_steps=128, batch_size=512, n_epochs=8, learning_rate=2e-3, gamma=1.0, ent_coef=0.01
