@@ -67,7 +67,7 @@ def play_suite(
                 )  # fmt: skip
                 for trace in traces_of(found.episodes, spec, part.split, about):
                     writer.write(trace)
-                progress.step(i + 1, {"accuracy": found.accuracy.mean})
+                progress.step(i + 1, {**found.figures, "accuracy": found.accuracy.mean})
         files.append(path)
     return files
 

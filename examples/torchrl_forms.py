@@ -55,4 +55,5 @@ if __name__ == "__main__":
         seen["action"] = said
         seen = forms["texts"].step(seen)["next"]
     assert seen["reward"].item() == 1.0
-    print(f"ok: check_env_specs on {len(forms)} forms ({', '.join(forms)}), {episodes} episodes played")
+    assert episodes > 100, episodes
+    print(f"ok: check_env_specs on {len(forms)} forms ({', '.join(forms)}), each played through resets")
