@@ -30,7 +30,7 @@ SERVE = "from transformers.cli.transformers import main; main()"  # the command 
 def up(server: subprocess.Popen, url: str) -> bool:
     assert server.poll() is None, "the server did not start"
     try:
-        return httpx.get(f"{url}/models", timeout=1).status_code == 200
+        return httpx.get(url.replace("/v1", "/health"), timeout=1).status_code == 200
     except httpx.TransportError:
         return False
 
