@@ -11,7 +11,7 @@ from typing import Any
 
 from llm_marl_envs.session import Limits
 from llm_marl_envs.spec import env_ids, make_task, split_id
-from llm_marl_envs.suites import FOLDER, SuitePart, Suite, frozen
+from llm_marl_envs.suites import FOLDER, Suite, SuitePart, frozen
 
 LIMITS = Limits(calls=64, turns=64)
 ATLAS = {"max_hops": 2, "one_hop": 0.4, "worlds": 100, "size": 100, "plain": True, "top_k": 1}  # docs/tiny.md
