@@ -42,7 +42,7 @@ if __name__ == "__main__":
         .env_runners(num_env_runners=0, num_envs_per_env_runner=32)
         .multi_agent(policies={"generator", "evaluator"}, policy_mapping_fn=lambda seat, *_, **__: seat.split("_")[0])
         .rl_module(rl_module_spec=RLModuleSpec(Masked, model_config={"fcnet_hiddens": [64]}))
-        .training(gamma=1.0, lr=2e-3, num_epochs=8, use_kl_loss=False, entropy_coeff=0.005)
+        .training(gamma=1.0, lr=1e-3, num_epochs=8, use_kl_loss=False, entropy_coeff=0.005)
         .training(train_batch_size_per_learner=1024, minibatch_size=256)
         .evaluation(evaluation_interval=1000, evaluation_duration=400)
         .reporting(metrics_num_episodes_for_smoothing=400)
