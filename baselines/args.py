@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -167,6 +167,15 @@ def args_of(run: Path) -> TrainArgs:
     return TrainArgs(**settings, out=run)
 
 
+def named(given: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The names and values of name=value texts. ConfigError for anything else."""
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes name=value; got {text!r}")
+        yield name, value
+
+
 def sort_knobs(
     given: tuple[str, ...], task: str, workflow: str, method: str | None = None
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -176,10 +185,7 @@ def sort_knobs(
     of_method: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     names = {f.name for f in dataclasses.fields(find_method(method))} if method else set()
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set takes name=value; got {text!r}")
+    for name, value in named(given):
         (of_method if name in names else rest)[name] = literal(value)
     of_task, of_workflow = share_knobs(task, workflow, rest)
     return of_task, of_workflow, of_method

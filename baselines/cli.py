@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from baselines.args import TrainArgs
+from baselines.args import TrainArgs, named
 from llm_marl_envs.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -122,9 +122,7 @@ def evaluate(
     meta = {"model": playing.model, "step": playing.step, "seed": seed, "temperature": temperature}
     hot = f" T={temperature:g}" if temperature else ""
     if chosen is not None:
-        if odd := [knob for knob in set or () if "=" not in knob]:
-            raise ConfigError(f"set takes name=value, as in corpus=wiki.jsonl.gz; got {odd[0]!r}")
-        places = dict(knob.split("=", 1) for knob in set or ())
+        places = dict(named(set or ()))
         where = out or (playing.folder or Path()) / "suites" / chosen.name
         files = play_suite(
             playing.team, chosen, where, progress,

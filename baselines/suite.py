@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from llm_marl_envs.seeds import seed_of
 from llm_marl_envs.spec import EnvSpec, make_workflow
 from llm_marl_envs.suites import Suite, SuitePart
 from llm_marl_envs.traces.files import TornTrace, TraceWriter, read_traces
+from llm_marl_envs.traces.json import canonical
 from llm_marl_envs.traces.trace import Trace
 
 CHUNK = 64  # problems that are played together, and written before the next ones
@@ -46,7 +46,7 @@ def play_suite(
     chosen = [(part, _workflow(part, team, workflow)) for part in suite.parts]
     files = []
     for part, flow in chosen:
-        task = part.make_task(**_places(part, places))
+        task = part.make_task(places=places)
         problems = part.chosen(task)
         knobs = team.spec.workflow_knobs if flow == team.spec.workflow else {}
         played = make_workflow(flow, **knobs)
@@ -80,11 +80,6 @@ def _workflow(part: SuitePart, team: Team, wanted: str | None) -> str:
     return wanted
 
 
-def _places(part: SuitePart, places: Mapping[str, Any]) -> dict[str, Any]:
-    where = {f.name for f in dataclasses.fields(part.make_task()) if f.metadata.get("where")}  # type: ignore[arg-type]
-    return {name: value for name, value in places.items() if name in where}
-
-
 def _cast(team: Team, roles: Sequence[str]) -> PolicyRouter:
     """Who plays the roles of another workflow."""
     return PolicyRouter({role: team.route.by_role.get(role, team.route.policies[0]) for role in roles})
@@ -99,7 +94,7 @@ def _kept(path: Path, chunks: Sequence[Sequence[Any]], samples: int, spec: EnvSp
         traces = list(read_traces(path))
     for trace in traces:
         said = {key: trace.meta.get(key) for key in about}
-        if said != dict(about) or _plain(trace.spec) != _plain(spec):
+        if said != dict(about) or canonical(dataclasses.asdict(trace.spec)) != canonical(dataclasses.asdict(spec)):
             differ = next((key for key in about if said[key] != about[key]), "environment")
             raise ConfigError(
                 f"{path} has episodes with another {differ} ({said.get(differ, trace.env_id)!r:.80}); give another --out, or remove it"
@@ -113,7 +108,3 @@ def _kept(path: Path, chunks: Sequence[Sequence[Any]], samples: int, spec: EnvSp
     if len(left) < len(traces):
         write_lines(path, (trace.to_json().encode() for trace in left))
     return done
-
-
-def _plain(spec: EnvSpec) -> str:
-    return json.dumps(dataclasses.asdict(spec), sort_keys=True)

@@ -24,7 +24,7 @@ class Place:
 @dataclass(frozen=True)
 class Row:
     """An example in examples/. shows: the distributions whose versions are in the table. figure: what it prints before and after training (empty: it trains nothing, and says what it checked).
-    tests: a file of conformance/tests that is run before it. why_not: why it is known not to learn."""
+    tests: a file of conformance/tests that is run before it."""
 
     name: str
     example: str
@@ -33,7 +33,6 @@ class Row:
     shows: tuple[str, ...]
     figure: str = ""
     tests: str = ""
-    why_not: str = ""
 
     def learns(self, runs: list[list[float]]) -> bool:
         """The mean gain over the seeds is above twice its standard error, and the worst end above chance."""
@@ -44,7 +43,7 @@ class Row:
     def as_expected(self, results: dict) -> bool:
         if "failed" in results:
             return False
-        return not self.figure or bool(self.why_not) or self.learns(results["runs"])
+        return not self.figure or self.learns(results["runs"])
 
 
 PLACES = {
@@ -108,9 +107,7 @@ def verdict(row: Row, results: dict) -> str:
     if not row.figure:
         return results["checked"]
     runs = "; ".join(f"{before:.2f} -> {after:.2f}" for before, after, _ in results["runs"])
-    learns = (
-        "learns" if row.learns(results["runs"]) else f"does not learn: {row.why_not or 'the gain is within chance'}"
-    )
+    learns = "learns" if row.learns(results["runs"]) else "does not learn: the gain is within chance"
     longest = max(cpu for *_, cpu in results["runs"]) / 60
     time = f"under {MINUTES} CPU minutes" if longest < MINUTES else f"{longest:.0f} CPU minutes"
     return f"{row.figure} {runs}: {learns}, {time}"

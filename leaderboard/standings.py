@@ -87,7 +87,7 @@ def standings(
     is not the suite's.
     """
     check = Verifier(data_dir, plugins, tools=tools, places=places, budget=budget)
-    listed = {part.name: [p.question.id for p in part.chosen(part.make_task(data_dir))] for part in suite.parts}
+    listed = {part.name: [p.question.id for p in part.chosen(part.make_task(data_dir, places))] for part in suite.parts}
     known = {name: frozenset(ids) for name, ids in listed.items()}
     entries: dict[str, _Entry] = {}
     said: dict[Hashable, tuple[str, float]] = {}  # what was said in an episode -> who said it first, in which time

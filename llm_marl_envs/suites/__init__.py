@@ -16,7 +16,7 @@ from typing import Any
 
 from llm_marl_envs.errors import ConfigError, DataError, UnknownName
 from llm_marl_envs.session import Limits
-from llm_marl_envs.spec import VERSION, make_task, reads_data
+from llm_marl_envs.spec import VERSION, EnvSpec, reads_data
 from llm_marl_envs.task import Problem, Question, Task
 
 FOLDER = Path(__file__).parent
@@ -44,9 +44,9 @@ class SuitePart:
     def env_ids(self) -> tuple[str, ...]:
         return tuple(f"{self.task}/{workflow}-{VERSION}" for workflow in self.workflows)
 
-    def make_task(self, data_dir: str | Path | None = None, **places: Any) -> Task:
+    def make_task(self, data_dir: str | Path | None = None, places: Mapping[str, Any] = {}) -> Task:
         """The task; `places` say where its corpus or retriever is."""
-        return make_task(self.task, data_dir, **self.task_knobs, **places)
+        return EnvSpec(self.task, self.workflows[0], self.task_knobs).make_task(data_dir, places)
 
     def chosen(self, task: Task) -> list[Problem]:
         """The suite's problems, in its order. Raises DataError if one is not there, or is not the one that was frozen."""
